@@ -1,0 +1,1 @@
+"""The published language: errors, money and events. Pure data; imports nothing of ours."""

@@ -1,0 +1,1 @@
+"""Development only: real parts to test against, and faults to test with."""

@@ -1,0 +1,1 @@
+"""Renders mail jobs and delivers them over SMTP."""

@@ -1,0 +1,1 @@
+"""The feature list of the mailer: one use case per file."""
