@@ -15,7 +15,9 @@ class Money(msgspec.Struct, frozen=True, order=False):
         # bool is an int to Python; a flag is never an amount.
         if type(self.amount_cents) is not int:
             raise TypeError("amount_cents must be an int: money is never a float")
-        if not (len(self.currency) == 3 and self.currency.isascii() and self.currency.isupper()):
+        if not (
+            len(self.currency) == 3 and self.currency.isascii() and self.currency.isalpha() and self.currency.isupper()
+        ):
             raise ValueError("currency must be three capital letters of ISO 4217")
 
     def add(self, other: "Money") -> "Money":
