@@ -1,8 +1,11 @@
 """Money: integer minor units and an ISO 4217 currency, never a float."""
 
+import re
 from collections.abc import Sequence
 
 import msgspec
+
+CURRENCY = re.compile(r"[A-Z]{3}")
 
 
 class Money(msgspec.Struct, frozen=True, order=False):
