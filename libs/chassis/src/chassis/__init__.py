@@ -1,1 +1,1 @@
-"""What every service boots with."""
+"""What every service boots with: HTTP, database, identity, problems, telemetry, health, shutdown."""

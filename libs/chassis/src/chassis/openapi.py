@@ -1,0 +1,46 @@
+"""The service's OpenAPI document: Litestar's own, plus what the chassis itself answers on every operation."""
+
+from typing import Any
+
+import msgspec
+from litestar import Litestar
+from litestar.openapi.config import OpenAPIConfig
+from litestar.serialization import encode_json
+
+from chassis.problems import MEDIA_TYPE, Problem
+
+_ALWAYS = {400: "Malformed", 401: "Not authenticated", 403: "Not allowed", 404: "Not found", 406: "Not acceptable"}
+_ALWAYS |= {422: "Refused values", 429: "Too many requests", 503: "Away for now; see Retry-After"}
+_WITH_BODY = {413: "Too large", 415: "Not JSON"}
+_UNSAFE = {409: "The state does not allow it"}
+
+
+def openapi_config(name: str) -> OpenAPIConfig:
+    """What Litestar needs to know to describe the service."""
+    return OpenAPIConfig(title=name, version="1", render_plugins=[], path="/openapi", use_handler_docstrings=True)
+
+
+def openapi_json(app: Litestar) -> bytes:
+    """The document, with the problems that any operation may answer."""
+    document: dict[str, Any] = msgspec.json.decode(encode_json(app.openapi_schema.to_schema()))
+    components = document.setdefault("components", {})
+    _, schemas = msgspec.json.schema_components([Problem], ref_template="#/components/schemas/{name}")
+    components.setdefault("schemas", {}).update(schemas)
+    components["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}
+    document["security"] = [{"bearer": []}]
+    for item in document.get("paths", {}).values():
+        for method, operation in item.items():
+            if not isinstance(operation, dict):
+                continue
+            statuses = dict(_ALWAYS)
+            if "requestBody" in operation:
+                statuses |= _WITH_BODY
+            if method != "get":
+                statuses |= _UNSAFE
+            for status, description in statuses.items():
+                operation.setdefault("responses", {})[str(status)] = _response(description)
+    return msgspec.json.encode(document)
+
+
+def _response(description: str) -> dict[str, Any]:
+    return {"description": description, "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}

@@ -1,0 +1,81 @@
+"""Guards on every route of a service: parameters nobody declared, answers nobody can read, ids spelled oddly."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import parse_qsl
+from uuid import UUID
+
+from litestar import Litestar
+from litestar.connection import ASGIConnection
+from litestar.handlers.base import BaseRouteHandler
+from litestar.routes import HTTPRoute
+
+from contracts.errors import FieldError, Malformed, NotFound, ServiceError
+
+AnyConnection = ASGIConnection[Any, Any, Any, Any]
+
+#: (path template, method) -> declared query parameter -> whether it may repeat.
+Queries = Mapping[tuple[str, str], Mapping[str, bool]]
+
+
+class NotAcceptable(ServiceError):
+    """The client reads none of what the operation writes."""
+
+    status = 406
+    default_code = "not_acceptable"
+    title = "Not acceptable"
+
+
+def declared_queries(app: Litestar) -> Queries:
+    """What each route of `app` takes in its query, its dependencies' parameters included."""
+    return {
+        (route.path_format, method): {param.field_alias: param.is_sequence for param in model.expected_query_params}
+        for route in app.routes
+        if isinstance(route, HTTPRoute)
+        for method, (_, model) in route.route_handler_map.items()
+    }
+
+
+def query_guard(declared: Callable[[], Queries]) -> Callable[[AnyConnection, BaseRouteHandler], None]:
+    """A guard that raises Malformed for a query parameter that is unknown, repeated, or no text that can be stored."""
+
+    def guard(connection: AnyConnection, _: BaseRouteHandler) -> None:
+        query = connection.scope["query_string"]
+        if not query:
+            return
+        known = declared().get((connection.scope["path_template"], str(connection.scope.get("method"))), {})
+        seen: set[str] = set()
+        try:
+            pairs = parse_qsl(query.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=100)
+        except ValueError:
+            raise Malformed("The query cannot be read.", code="malformed_query") from None
+        for name, value in pairs:
+            if name not in known:
+                raise _bad(name, "unknown query parameter")
+            if name in seen and not known[name]:
+                raise _bad(name, "given more than once")
+            if "\0" in value:
+                raise _bad(name, "U+0000 is refused")
+            seen.add(name)
+
+    return guard
+
+
+def refuse_unacceptable(connection: AnyConnection, handler: BaseRouteHandler) -> None:
+    """A guard that raises NotAcceptable when the client reads no JSON and the route writes nothing else."""
+    accept = connection.headers.get("accept", "*/*").lower()
+    media_type = str(getattr(handler, "media_type", "") or "application/json")
+    if "json" in media_type and not any(kind in accept for kind in ("*/*", "application/*", "json")):
+        raise NotAcceptable("This operation answers application/json.")
+
+
+def refuse_odd_uuid(connection: AnyConnection, _: BaseRouteHandler) -> None:
+    """A guard that raises NotFound for `{uuid}`, `urn:uuid:` and the like, which Python's UUID would accept."""
+    for value in connection.path_params.values():
+        if isinstance(value, UUID) and str(value) not in connection.scope["path"].lower().split("/"):
+            raise NotFound("Not found.")
+
+
+def _bad(name: str, message: str) -> Malformed:
+    shown = name.encode("ascii", "backslashreplace").decode()[:100]
+    return Malformed("A parameter is refused.", code="bad_parameter", errors=(FieldError(f"query.{shown}", message),))

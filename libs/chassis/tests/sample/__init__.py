@@ -1,0 +1,1 @@
+"""A tiny service, made like the real ones, that the chassis is tested with."""
