@@ -1,12 +1,13 @@
 """Owns test databases: one migrated template per service and run, one copy of it per test."""
 
-import importlib
 import itertools
 import os
-from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
+
+from chassis.migrate import migrate
+from chassis.settings import Secret
 
 _serial = itertools.count(1)
 
@@ -44,8 +45,7 @@ class Databases:
         """The owner's URL of a new database with this service's schema, migrated once per run and then copied."""
         if package not in self._templates:
             template_url = await self._create("template0")
-            migrate: Callable[..., Awaitable[object]] = importlib.import_module("chassis.migrate").migrate
-            await migrate(template_url, package, self.db_role_secret)
+            await migrate(template_url, package, Secret(self.db_role_secret))
             self._templates[package] = database_name(template_url)
         return await self._create(self._templates[package])
 

@@ -4,13 +4,15 @@ from collections.abc import Iterable
 
 import aio_pika
 
-DELAYS_S = (5, 30, 300)
+from bus.topology import RETRY_DELAYS_S, UNROUTED, dead_queue, delay_queue
+
 FOREIGN_QUEUES = ("mail_queue",)
 
 
 def names_of(service: str) -> tuple[list[str], list[str]]:
     """The queues and the exchanges that a service of this name declares."""
-    return [service, *(f"{service}.delay.{delay}s" for delay in DELAYS_S), f"{service}.dead"], [f"{service}.events"]
+    delays = [delay_queue(service, delay_s) for delay_s in RETRY_DELAYS_S]
+    return [service, *delays, dead_queue(service)], [f"{service}.events"]
 
 
 async def clear_broker(url: str, services: Iterable[str], *, queues: Iterable[str] = ()) -> None:
@@ -18,7 +20,7 @@ async def clear_broker(url: str, services: Iterable[str], *, queues: Iterable[st
 
     Deleting what does not exist is no error on either broker.
     """
-    doomed_queues, doomed_exchanges = list(queues), ["core.events"]
+    doomed_queues, doomed_exchanges = [*queues, UNROUTED], [UNROUTED, "core.events"]
     for name in [*services, *FOREIGN_QUEUES]:
         of_queues, of_exchanges = names_of(name)
         doomed_queues += of_queues
