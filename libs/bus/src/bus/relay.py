@@ -181,14 +181,21 @@ def _message(row: asyncpg.Record) -> Outgoing:
 
 async def _listen(pool: "asyncpg.Pool[asyncpg.Record]", wake: asyncio.Event) -> None:
     """Sets `wake` at each notification; polling makes up for whatever is missed here."""
+
+    def on_notify(*_: object) -> None:
+        wake.set()
+
     while True:
         try:
             async with pool.acquire(timeout=10) as conn:
                 channel = await conn.fetchval("SELECT current_schema() || '_outbox'")
-                await conn.add_listener(channel, lambda *_: wake.set())
-                while not conn.is_closed():
-                    await asyncio.sleep(5)
-                    await conn.execute("SELECT 1", timeout=5)
+                await conn.add_listener(channel, on_notify)
+                try:
+                    while not conn.is_closed():
+                        await asyncio.sleep(5)
+                        await conn.execute("SELECT 1", timeout=5)
+                finally:
+                    await conn.remove_listener(channel, on_notify)
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
             log.debug("relay: not listening: %r", error)
         await asyncio.sleep(1)
