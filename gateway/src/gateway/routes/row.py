@@ -1,0 +1,74 @@
+"""One row of the routing table, and the six answers to "who may pass?"."""
+
+from enum import StrEnum
+from typing import Final, Literal
+
+import msgspec
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+
+
+class Access(StrEnum):
+    """Who may pass."""
+
+    PUBLIC = "public"
+    USER = "user"
+    PERMISSION = "permission"
+    PLATFORM_ADMIN = "platform_admin"
+    API_KEY = "api_key"
+    WEBHOOK = "webhook"
+
+
+class Policy(msgspec.Struct, frozen=True):
+    """Who may pass, and the headers beyond the usual ones that the service needs to decide for itself.
+
+    `permission` names the one that a user needs; `provider` the sender of a webhook. `headers` are lower-case names
+    that reach the service on this route only: a webhook's signature, an API key.
+    """
+
+    access: Access
+    permission: str | None = None
+    provider: str | None = None
+    headers: tuple[str, ...] = ()
+
+
+PUBLIC: Final = Policy(Access.PUBLIC)
+USER: Final = Policy(Access.USER)
+PLATFORM_ADMIN: Final = Policy(Access.PLATFORM_ADMIN)
+#: The key itself is known to the service that issued it; the gateway asks that there is one and passes it on.
+API_KEY: Final = Policy(Access.API_KEY, headers=("authorization", "x-api-key"))
+
+
+def permission(name: str) -> Policy:
+    """Who holds the permission `name` in the tenant of the request, or administers the platform."""
+    return Policy(Access.PERMISSION, permission=name)
+
+
+def webhook(provider: str, *signature_headers: str) -> Policy:
+    """Anyone: the service verifies the signature over the raw body, from the headers named here."""
+    return Policy(Access.WEBHOOK, provider=provider, headers=signature_headers)
+
+
+#: Which tenant a route needs. `none`: it works without one. `own`: a user needs one, a platform administrator without
+#: `x-tenant-id` acts on the platform's own rows. `named`: there are no such rows, so an administrator names one too.
+TenantNeed = Literal["none", "own", "named"]
+
+
+class Row(msgspec.Struct, frozen=True):
+    """`methods` is "GET" or "GET POST"; `path` has `{name}` for one segment; `/api` in front is understood."""
+
+    methods: str
+    path: str
+    policy: Policy
+    tenant: TenantNeed | None = None
+    timeout_s: float = 15.0
+    body_limit_bytes: int = MIB
+    sets_cookies: bool = False
+
+    @property
+    def tenant_need(self) -> TenantNeed:
+        """What `tenant` says, else: routes guarded by a permission need one, the others do not."""
+        if self.tenant is not None:
+            return self.tenant
+        return "own" if self.policy.access is Access.PERMISSION else "none"
