@@ -39,6 +39,9 @@ _LITERALS = (
 _NUMBER = re.compile(rf"-?[0-9]+(?:\.[0-9]+)?(?=[~}})]|{JS_SPACE})")
 _STRING = re.compile(r'"((?:\\"|[^"])*)"|\'((?:\\\'|[^\'])*)\'')
 _BRACKETS = re.compile(r"\[(?:\\\]|[^\]])*\]")
+_CLOSE = re.compile(r"(~)?\}\}")
+_CLOSE_UNESCAPED = re.compile(r"\}(~)?\}\}")
+_AS = re.compile(rf"as{JS_SPACE}+\|")
 _SPACES = re.compile(rf"{JS_SPACE}+")
 _LINE_END = re.compile(r"\r\n?|\n")
 
@@ -175,12 +178,14 @@ class Lexer:
 
     def _words(self, at: int, kind: str) -> tuple[tuple[Path | Literal, ...], bool, int]:
         source, words = self._source, list[Path | Literal]()
-        close = re.compile(r"\}(~)?\}\}" if kind == "unescaped" else r"(~)?\}\}")
+        close = _CLOSE_UNESCAPED if kind == "unescaped" else _CLOSE
         while True:
             spaces = _SPACES.match(source, at)
             at = spaces.end() if spaces else at
             closing = close.match(source, at)
             if closing is not None:
+                if kind != "unescaped" and _CLOSE_UNESCAPED.match(source, at):
+                    self.refuse("unexpected '}'", at)
                 return tuple(words), closing.group(1) is not None, closing.end()
             word, at = self._word(at)
             words.append(word)
@@ -203,7 +208,7 @@ class Lexer:
         if (match := _NUMBER.match(source, at)) is not None:
             number = float(match.group())
             return Literal(int(number) if number.is_integer() else number), match.end()
-        if re.compile(rf"as{JS_SPACE}+\|").match(source, at):
+        if _AS.match(source, at):
             self.refuse("block parameters are not supported", at)
         return self._path(at)
 
@@ -254,4 +259,6 @@ class Lexer:
             return Segment(name, True), bracketed.end()
         if (word := _IDENTIFIER.match(source, at)) is not None and _AFTER_WORD.match(source, word.end()):
             return Segment(word.group(), False), word.end()
+        if word is not None and word.end() == len(source):
+            at = word.end()
         return self.refuse("a tag that does not end" if at >= len(source) else f"unexpected {source[at]!r}", at)

@@ -112,7 +112,7 @@ def _js_number(value: float) -> str:
         return "Infinity" if value > 0 else "-Infinity"
     if value == 0:
         return "0"
-    if 1e-7 <= abs(value) < 1e21:
+    if 1e-6 <= abs(value) < 1e21:
         # Both languages choose the shortest digits that read back; only the notation differs.
         shown = format(Decimal(repr(value)), "f")
         return shown.removesuffix(".0")
