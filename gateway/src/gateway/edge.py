@@ -142,25 +142,19 @@ class Edge:
                 )
             has_body, length = _framing(head, method, row.body_limit_bytes)
             query = scope["query_string"]
-            traceparent = (
-                span.traceparent.encode()
-                if span is not None
-                else b"00-%b-%b-%b" % (head.trace_id, head.trace_id[16:], head.trace_flags)
-            )
-            request = b"%b %b%b%b HTTP/1.1\r\nhost: %b\r\n%b%bx-request-id: %b\r\ntraceparent: %b\r\n" % (
-                method.encode(),
-                path,
-                b"?" if query else b"",
-                query,
-                upstream.authority,
-                b"".join(head.lines),
-                self._identities.line(principal, tenant, endpoint.service),
-                head.request_id,
-                traceparent,
-            ) + b"x-forwarded-for: %b\r\nx-forwarded-proto: %b\r\nx-forwarded-host: %b\r\n" % (
-                address.encode(),
-                scheme.encode(),
-                host,
+            if span is not None:
+                traceparent = span.traceparent.encode()
+            else:
+                traceparent = b"00-%b-%b-%b" % (head.trace_id, head.trace_id[16:], head.trace_flags)
+            request = b"".join(
+                (
+                    *(method.encode(), b" ", path, b"?" if query else b"", query, upstream.request_line_end),
+                    *head.lines,
+                    self._identities.line(principal, tenant, endpoint.service),
+                    *(b"x-request-id: ", head.request_id, b"\r\ntraceparent: ", traceparent),
+                    *(b"\r\nx-forwarded-for: ", address.encode(), b"\r\nx-forwarded-proto: ", scheme.encode()),
+                    *(b"\r\nx-forwarded-host: ", host, b"\r\n"),
+                )
             )
             outgoing = Outgoing(
                 method,

@@ -47,7 +47,7 @@ class Upstream:
         self.limits = limits
         self.host = parts.hostname
         self.port = parts.port or 80
-        self.authority = parts.netloc.encode()
+        self.request_line_end = b" HTTP/1.1\r\nhost: %b\r\n" % parts.netloc.encode()
         self._idle: list[UpstreamConnection] = []
         self._busy: set[UpstreamConnection] = set()
         self._members: set[UpstreamConnection] = set()  # idle and busy
