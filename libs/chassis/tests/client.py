@@ -1,7 +1,10 @@
 """A caller of the sample service, as the gateway would be one."""
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import unquote
 from uuid import UUID, uuid4
 
 import httpx
@@ -32,6 +35,47 @@ class Client:
     async def post(self, path: str, **options: Any) -> httpx.Response:
         headers = self.headers() | options.pop("headers", {})
         return await self.http.post(path, headers=headers, **options)
+
+    async def raw_get(self, path: bytes) -> httpx.Response:
+        """A GET of exactly this path, which httpx would tidy up."""
+        headers = [(name.lower().encode(), value.encode()) for name, value in self.headers().items()]
+        scope = {
+            "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "GET", "scheme": "http",
+            "path": unquote(path.decode("latin-1")), "raw_path": path, "root_path": "", "query_string": b"",
+            "headers": headers, "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 2),
+        }  # fmt: skip
+        sent: list[Any] = []
+
+        async def receive() -> Any:
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        await self.app(scope, receive, send)  # type: ignore[arg-type]
+        return httpx.Response(sent[0]["status"], headers=sent[0]["headers"], content=sent[1]["body"])
+
+
+@asynccontextmanager
+async def running(app: Litestar) -> AsyncIterator[None]:
+    """The app between its startup and shutdown, in a task of their own: they must share one, and fixtures do not."""
+    started, stop = asyncio.Event(), asyncio.Event()
+
+    async def live() -> None:
+        async with app.lifespan():
+            started.set()
+            await stop.wait()
+
+    life = asyncio.create_task(live())
+    first = asyncio.create_task(started.wait())
+    await asyncio.wait({life, first}, return_when=asyncio.FIRST_COMPLETED)
+    first.cancel()
+    try:
+        if not life.done():
+            yield
+    finally:
+        stop.set()
+        await life
 
 
 Start = Callable[..., Awaitable[Client]]

@@ -96,10 +96,10 @@ class Database:
         """
         if self._pools:
             return
-        pools = {role: self._make_pool(role) for role in ("app", "platform", "relay")}
+        pools: dict[str, Pool] = {}
         try:
-            for pool in pools.values():
-                await pool
+            for role in ("app", "platform", "relay"):
+                pools[role] = pool = await self._make_pool(role)
                 async with pool.acquire(timeout=CONNECT_TIMEOUT_S) as connection:
                     await refuse_mighty_role(connection, self.schema)
         except BaseException:
@@ -123,14 +123,15 @@ class Database:
             return pool
         raise Unavailable("The database is not connected yet.", code="database_unavailable", retry_after_s=2)
 
-    def _make_pool(self, role: str) -> Pool:
+    async def _make_pool(self, role: str) -> Pool:
         user = f"{self.schema}_{role}"
-        return asyncpg.create_pool(
+        return await asyncpg.create_pool(
             self._url,
             user=user,
             password=role_password(self._secret, user),
             min_size=0,
-            max_size=self._size,
+            # The relay listens, relays and tidies; more would only take connections from the others.
+            max_size=4 if role == "relay" else self._size,
             max_inactive_connection_lifetime=60,
             timeout=CONNECT_TIMEOUT_S,
             command_timeout=15,  # a server that went silent answers no statement_timeout

@@ -3,6 +3,7 @@
 import logging
 import re
 import sys
+import traceback
 from collections.abc import Iterable, MutableMapping
 from typing import Any, TextIO
 
@@ -65,12 +66,14 @@ class JsonFormatter(logging.Formatter):
         line = {
             "at": self.formatTime(record, "%Y-%m-%dT%H:%M:%S") + f".{int(record.msecs):03d}",
             "level": record.levelname.lower(),
+            "event": fields.pop("event", ""),
             "logger": record.name,
             "trace_id": current_trace_id(),
             **fields,
         }
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
+        error = line.pop("exc_info", None) or (record.exc_info and record.exc_info[1])
+        if isinstance(error, BaseException):
+            line["exception"] = "".join(traceback.format_exception(error))
         return msgspec.json.encode(self.redactor.clean(line)).decode()
 
 
@@ -89,9 +92,9 @@ def install(level: str, secrets: Iterable[str], stream: TextIO | None = None) ->
         root.addHandler(handler)
     formatter.redactor.hide(secrets)
     root.setLevel(level.upper())
-    logging.getLogger("asyncio").setLevel("WARNING")
-    for noisy in ("aiormq", "aio_pika", "uvicorn", "uvicorn.error"):
-        logging.getLogger(noisy).setLevel("WARNING")
+    # httpx logs whole URLs at INFO; aiormq reports as an error what the bus retries and reports itself.
+    for noisy, enough in {"asyncio": "WARNING", "uvicorn": "WARNING", "httpx": "WARNING", "aiormq": "CRITICAL"}.items():
+        logging.getLogger(noisy).setLevel(enough)
     structlog.configure(
         processors=[structlog.contextvars.merge_contextvars, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.stdlib.BoundLogger,

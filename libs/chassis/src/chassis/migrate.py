@@ -103,7 +103,9 @@ async def _create_roles(connection: Connection, schema: str, secret: Secret) -> 
         login = "LOGIN NOSUPERUSER NOCREATEROLE NOCREATEDB NOINHERIT"
         await _retried(partial(_create_role, connection, role, login))
         await _retried(partial(_configure_role, connection, role, schema, role_password(secret, role)))
-    if not await connection.fetchval("SELECT pg_has_role(current_user, $1, 'MEMBER')", owner):
+    # Since Postgres 16 the creator of a role may administer it without being able to become it.
+    privilege = "SET" if connection.get_server_version().major >= 16 else "MEMBER"
+    if not await connection.fetchval("SELECT pg_has_role(current_user, $1, $2)", owner, privilege):
         await _retried(partial(_execute, connection, "GRANT %I TO CURRENT_USER", owner))
 
 

@@ -152,7 +152,8 @@ def _of_validation(error: ValidationException) -> ServiceError:
     for item in error.extra if isinstance(error.extra, list) else ():
         if not isinstance(item, dict):
             continue
-        source, key = str(item.get("source", "")), str(item.get("key", ""))
+        source = item.get("source", "")
+        source, key = str(getattr(source, "value", source)), str(item.get("key", ""))
         field = f"$.{key}".removesuffix(".data") if source == "body" else f"{source or 'request'}.{key}"
         found.append(FieldError(field=field, message=str(item.get("message", "refused"))))
     if any(item.field.startswith("$") for item in found):

@@ -5,7 +5,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 from uuid import UUID
 
-from litestar import Litestar
+from litestar import Litestar, MediaType
 from litestar.connection import ASGIConnection
 from litestar.handlers.base import BaseRouteHandler
 from litestar.routes import HTTPRoute
@@ -64,7 +64,7 @@ def query_guard(declared: Callable[[], Queries]) -> Callable[[AnyConnection, Bas
 def refuse_unacceptable(connection: AnyConnection, handler: BaseRouteHandler) -> None:
     """A guard that raises NotAcceptable when the client reads no JSON and the route writes nothing else."""
     accept = connection.headers.get("accept", "*/*").lower()
-    media_type = str(getattr(handler, "media_type", "") or "application/json")
+    media_type = getattr(handler, "media_type", "") or MediaType.JSON
     if "json" in media_type and not any(kind in accept for kind in ("*/*", "application/*", "json")):
         raise NotAcceptable("This operation answers application/json.")
 

@@ -121,8 +121,6 @@ async def serve_apps(
     tasks: list[asyncio.Task[None]] = []
     exit_code = 0
     try:
-        for lifespan in lifespans:
-            lifespan.config.load()
         await asyncio.gather(*(lifespan.startup() for lifespan in lifespans))
         if failed := [app.name for app, life in zip(apps, lifespans, strict=True) if life.should_exit]:
             log.error("start.failed", services=failed)

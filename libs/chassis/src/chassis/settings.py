@@ -5,7 +5,7 @@ import binascii
 import hmac
 import re
 from collections.abc import Mapping
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
 
 import msgspec
@@ -68,6 +68,9 @@ class PublicKey(str):
     __slots__ = ()
 
 
+Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
+
+
 class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What every service reads from the environment; a service subclasses it for its own."""
 
@@ -79,14 +82,14 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
     secrets_key: Secret
     secrets_key_previous: Secret | None = None
     host: str = "127.0.0.1"
-    port: int
+    port: Port
     metrics_host: str = "127.0.0.1"
-    metrics_port: int
+    metrics_port: Port
     role: Literal["api", "worker", "all"] = "all"
     environment: Literal["production", "local"] = "production"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     otel_exporter_otlp_endpoint: str | None = None
-    pool_size: int = 10
+    pool_size: Annotated[int, msgspec.Meta(ge=1, le=100)] = 10
     drain_wait_s: float = 2.0
     shutdown_grace_s: float = 15.0
 
@@ -101,7 +104,7 @@ def load(settings: type[S], env: Mapping[str, str]) -> S:
     Raises SettingsError with every problem at once.
     """
     local = env.get("ENVIRONMENT") == "local"
-    hints = get_type_hints(settings)
+    hints = get_type_hints(settings, include_extras=True)
     values: dict[str, Any] = {}
     problems: list[str] = []
     for field in msgspec.structs.fields(settings):

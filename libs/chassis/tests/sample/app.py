@@ -7,6 +7,8 @@ from uuid import UUID, uuid4
 
 import msgspec
 from litestar import Litestar, Response, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody, QueryParameter
 
 from chassis.app import create_app
 from chassis.body_guard import StrictRequest
@@ -44,7 +46,9 @@ async def _insert(connection: Connection, tenant_id: UUID, note: Note) -> Note:
 
 
 @post("/notes", guards=[requires("notes:write")])
-async def create_note(data: NewNote, request: StrictRequest, db: Database, identity: Identity) -> Response[Note]:
+async def create_note(
+    data: JSONBody[NewNote], request: StrictRequest, db: NamedDependency[Database], identity: NamedDependency[Identity]
+) -> Response[Note]:
     """Writes a note; the same Idempotency-Key writes it once."""
     tenant_id = tenant_of(identity)
     note = Note(id=uuid4(), title=data.title, priority=data.priority)
@@ -53,7 +57,9 @@ async def create_note(data: NewNote, request: StrictRequest, db: Database, ident
 
 @get("/notes", guards=[requires("notes:read")])
 async def list_notes(
-    db: Database, identity: Identity, limit: Annotated[int, msgspec.Meta(ge=1, le=100)] = 50
+    db: NamedDependency[Database],
+    identity: NamedDependency[Identity],
+    limit: Annotated[int, QueryParameter(ge=1, le=100)] = 50,
 ) -> list[Note]:
     """The tenant's notes."""
     async with transaction(db, tenant_of(identity)) as connection:
@@ -62,7 +68,7 @@ async def list_notes(
 
 
 @get("/notes/{note_id:uuid}", guards=[requires("notes:read")])
-async def get_note(db: Database, identity: Identity, note_id: UUID) -> Note:
+async def get_note(db: NamedDependency[Database], identity: NamedDependency[Identity], note_id: FromPath[UUID]) -> Note:
     """One note."""
     async with transaction(db, tenant_of(identity)) as connection:
         row = await connection.fetchrow("SELECT id, title, priority FROM notes WHERE id = $1", note_id)
@@ -72,7 +78,9 @@ async def get_note(db: Database, identity: Identity, note_id: UUID) -> Note:
 
 
 @get("/titles/{title:str}", guards=[requires("notes:read")])
-async def find_title(db: Database, identity: Identity, title: str) -> list[Note]:
+async def find_title(
+    db: NamedDependency[Database], identity: NamedDependency[Identity], title: FromPath[str]
+) -> list[Note]:
     """The notes of a title."""
     async with transaction(db, tenant_of(identity)) as connection:
         rows = await connection.fetch("SELECT id, title, priority FROM notes WHERE title = $1", title)
@@ -87,7 +95,7 @@ async def slow() -> dict[str, bool]:
 
 
 @get("/faults/{kind:str}")
-async def fault(db: Database, identity: Identity, kind: str) -> None:
+async def fault(db: NamedDependency[Database], identity: NamedDependency[Identity], kind: FromPath[str]) -> None:
     """Fails in one of the ways that a service can."""
     if kind == "defect":
         raise RuntimeError("a defect that mentions hunter2-canary-secret")
