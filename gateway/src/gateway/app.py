@@ -15,11 +15,12 @@ from gateway.access import Door
 from gateway.breaker import Breaker
 from gateway.cors import Origins
 from gateway.docs import Docs
-from gateway.edge import Edge, Endpoint, Page
+from gateway.edge import Edge, Endpoint
 from gateway.headers import Proxies
 from gateway.identity import IdentityHeaders
 from gateway.match import Matcher
 from gateway.metrics import RouteCount, registry_of
+from gateway.pages import Page
 from gateway.policy import rows_of
 from gateway.rate_limit import RateLimit
 from gateway.routes import ROUTES
@@ -53,7 +54,8 @@ def _assemble(settings: GatewaySettings, table: Mapping[str, tuple[Row, ...]]) -
         providers.add(row.policy.provider or "")
     health = Health({})
     origins = Origins(settings.cors_origins)
-    docs = Docs(table, upstreams)
+    identities = IdentityHeaders(IdentitySigner(settings.internal_signing_key.reveal()))
+    docs = Docs(table, upstreams, identities)
     endpoint = settings.otel_exporter_otlp_endpoint
     edge = Edge(
         matcher=matcher,
@@ -61,7 +63,7 @@ def _assemble(settings: GatewaySettings, table: Mapping[str, tuple[Row, ...]]) -
         door=Door(_verifier(settings), origins, providers),
         origins=origins,
         proxies=Proxies(settings.trusted_proxies),
-        identities=IdentityHeaders(IdentitySigner(settings.internal_signing_key.reveal())),
+        identities=identities,
         address_limit=limits[Access.PUBLIC],
         health=health,
         start_span=span_starter("gateway", endpoint) if endpoint else None,

@@ -1,7 +1,7 @@
 """The ASGI callable in front: canonical path, match, who calls, may they, how often, and on to the service."""
 
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import structlog
@@ -16,6 +16,7 @@ from gateway.headers import Head, Proxies, check_host
 from gateway.identity import IdentityHeaders
 from gateway.match import Matcher
 from gateway.metrics import RouteCount
+from gateway.pages import Page
 from gateway.paths import check_target
 from gateway.proxy import Outgoing, deliver, fetch, too_large
 from gateway.rate_limit import RateLimit
@@ -28,8 +29,13 @@ _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "O
 _NO_EXTRA: Final[frozenset[bytes]] = frozenset()
 _log = structlog.get_logger("gateway")
 
-#: What the gateway answers itself: (path) -> status, content type, body.
-Page = Callable[[], Awaitable[tuple[int, bytes, bytes]]]
+#: For the pages of the gateway itself: nothing is loaded from anywhere else, and nobody frames them.
+_PAGE_HEADERS: Final[Headers] = [
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+]
 
 
 class Endpoint:
@@ -202,7 +208,7 @@ class Edge:
         if method not in SAFE_METHODS:
             raise MethodNotAllowed({"GET", "HEAD", "OPTIONS"})
         status, content_type, body = await page()
-        await send_answer(send, status, content_type, body, [(b"cache-control", b"no-store"), *self._common(None)])
+        await send_answer(send, status, content_type, body, [*_PAGE_HEADERS, *self._common(None)])
 
     async def _without_endpoint(self, method: str, methods: Mapping[str, Endpoint], head: Head, send: Any) -> None:
         if method not in _METHODS:
