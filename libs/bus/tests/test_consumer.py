@@ -185,6 +185,7 @@ async def test_a_passing_failure_is_tried_five_times_and_no_more(
     await publish(channel, unique_name, b"{}", message_id="never", headers={"kept": "yes"})
     await publish(channel, unique_name, b"{}", message_id="third-time")
     await eventually(lambda: letters(database))
+    await background.stop()
     assert tries == {"never": [0, 1, 2, 3, 4], "third-time": [0, 1, 2]}
     row = await database.platform.fetchrow("SELECT * FROM dead_letters")
     assert row is not None
@@ -333,6 +334,7 @@ async def test_a_deleted_queue_is_made_and_consumed_again(
         (ConnectionResetError(), True),
         (TimeoutError(), True),
         (asyncpg.InterfaceError("connection is closed"), True),
+        (asyncpg.InternalClientError("cannot switch to state 15; another operation (2) is in progress"), True),
         (asyncpg.DataError("invalid input for query argument"), False),
         (asyncpg.exceptions.DeadlockDetectedError("x"), True),
         (asyncpg.UniqueViolationError("x"), False),

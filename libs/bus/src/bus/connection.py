@@ -11,6 +11,7 @@ from aiormq.abc import AbstractConnection
 from aiormq.channel import Channel
 from aiormq.exceptions import DeliveryError, PublishError
 
+from bus.failpoints import failpoint
 from bus.link import Link, abandon, bounded
 from bus.messages import Outgoing, properties_of
 from bus.topology import declare_events_exchange
@@ -85,6 +86,8 @@ class Broker:
         loop = asyncio.get_running_loop()
         tasks = [asyncio.create_task(self._publish_one(message)) for message in messages]
         try:
+            await asyncio.sleep(0)
+            failpoint("relay.after_publish_before_confirm")
             await asyncio.wait(tasks, timeout=max(0.0, deadline - loop.time()))
         finally:
             for task in tasks:
@@ -93,8 +96,9 @@ class Broker:
         return [_outcome(task) if task.done() else "not confirmed in time" for task in tasks]
 
     async def _publish_one(self, message: Outgoing) -> None:
+        connection = await self._publishing.connection()
         channel = self._channels.get(message.exchange)
-        if channel is None or channel.is_closed:
+        if channel is None or channel.is_closed or channel.connection is not connection:
             channel = await self._open(message.exchange)
         await channel.basic_publish(
             message.body,
@@ -109,10 +113,10 @@ class Broker:
         # A channel per exchange: the broker closes the channel of a publish that it refuses, and only the messages for
         # the exchange that is missing or forbidden shall suffer.
         async with self._opening:
-            channel = self._channels.get(exchange)
-            if channel is not None and not channel.is_closed:
-                return channel
             connection = await self._publishing.connection()
+            channel = self._channels.get(exchange)
+            if channel is not None and not channel.is_closed and channel.connection is connection:
+                return channel
             if exchange:
                 await bounded(declare_events_exchange(connection, exchange), PUBLISH_TIMEOUT_S)
             opened = await bounded(connection.channel(), PUBLISH_TIMEOUT_S)

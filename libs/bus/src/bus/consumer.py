@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -29,6 +30,7 @@ __all__ = ["Consumer", "Handler", "Incoming", "Transaction", "event_consumer", "
 ATTACH_TIMEOUT_S: Final = 30.0
 WATCH_EVERY_S: Final = 5.0
 FINISH_WITHIN_S: Final = 15.0
+SETTLED_AFTER_S: Final = 10.0
 DETACH_TIMEOUT_S: Final = 2.0
 REATTACH_CAP_S: Final = 5.0
 
@@ -100,47 +102,55 @@ async def run_consumer(
     stop = asyncio.create_task(stopping.wait())
     failures = 0
     try:
-        while not stopping.is_set():
-            session = asyncio.create_task(_consume(broker, consumer, transaction, stopping, signals, in_hand))
-            await asyncio.wait({session, stop}, return_when=asyncio.FIRST_COMPLETED)
-            if not session.done():
-                await asyncio.wait({session}, timeout=FINISH_WITHIN_S)
-            if not session.done():
-                session.cancel()
+        while (connection := await _connection(broker, stop)) is not None:
+            attached_at = asyncio.get_running_loop().time()
+            settling = partial(Settlement, broker, consumer, transaction, signals, in_hand)
+            session = asyncio.create_task(_consume(connection, consumer, settling, stopping))
             try:
-                await session
-                failures = 0
-            except asyncio.CancelledError:
-                if not stopping.is_set():
-                    raise
-            except DatabaseAway as error:
+                await asyncio.wait({session, stop}, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait({session}, timeout=FINISH_WITHIN_S)
+            finally:
+                abandon(session)
+            await asyncio.wait({session}, timeout=DETACH_TIMEOUT_S)
+            # A session that was cancelled was so by aiormq, whose connection ended, or by us, who stop.
+            error = session.exception() if session.done() and not session.cancelled() else None
+            if isinstance(error, DatabaseAway):
                 log.warning("%s: paused, the database does not answer: %s", consumer.queue, error)
                 while not stopping.is_set() and not await database_answers(transaction):
                     await _pause(stop, full_jitter(failures, base_s=0.2, cap_s=2.0))
-            except Exception as error:
+            elif not stopping.is_set():
                 log.warning("%s: lost, attaching again: %r", consumer.queue, error)
             if in_hand:
                 await put_down(transaction, consumer.queue, in_hand, tuple(in_hand))
+            if asyncio.get_running_loop().time() - attached_at > SETTLED_AFTER_S:
+                failures = 0
             await _pause(stop, full_jitter(failures, base_s=0.2, cap_s=REATTACH_CAP_S))
             failures += 1
     finally:
         stop.cancel()
 
 
+async def _connection(broker: Broker, stop: asyncio.Task[Any]) -> AbstractConnection | None:
+    """The broker's connection once there is one; nothing when it is time to stop."""
+    connecting = asyncio.create_task(broker.consuming())
+    try:
+        await asyncio.wait({connecting, stop}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        abandon(connecting)
+    return None if stop.done() else connecting.result()
+
+
 async def _consume(
-    broker: Broker,
+    connection: AbstractConnection,
     consumer: Consumer,
-    transaction: Transaction,
+    settling: Callable[[AbstractChannel], Settlement],
     stopping: asyncio.Event,
-    signals: Signals,
-    in_hand: set[bytes],
 ) -> None:
     """One attachment: returns when `stopping` is set or the channel ends."""
-    connection = await broker.consuming()
     await bounded(_declare(connection, consumer), ATTACH_TIMEOUT_S)
     channel = await bounded(connection.channel(publisher_confirms=False), ATTACH_TIMEOUT_S)
     arrived: asyncio.Queue[DeliveredMessage | None] = asyncio.Queue()
-    settlement = Settlement(broker, consumer, channel, transaction, signals, in_hand)
+    settlement = settling(channel)
 
     def end(*_: Any) -> None:
         arrived.put_nowait(None)

@@ -18,6 +18,9 @@ def is_transient(error: BaseException) -> bool:
     """Whether trying again later may help: `Unavailable`, or a connection that was lost or refused."""
     if isinstance(error, asyncpg.PostgresError):
         return (error.sqlstate or "").startswith(_PASSING)
+    # What asyncpg says when a session ends in the midst of a COMMIT or ROLLBACK.
+    if isinstance(error, asyncpg.InternalClientError):
+        return True
     # asyncpg says "connection is closed" with InterfaceError, "bad argument" with a subclass that is a ValueError too.
     if isinstance(error, asyncpg.InterfaceError):
         return not isinstance(error, ValueError)

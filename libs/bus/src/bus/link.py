@@ -8,10 +8,9 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import aiormq
 from aiormq.abc import AbstractConnection
-from aiormq.connection import TCPTransportFactory, TLSTransportFactory, TransportFactory
-from yarl import URL
 
 from bus.backoff import full_jitter
+from bus.wire import Socket
 
 T = TypeVar("T")
 
@@ -30,7 +29,8 @@ async def bounded(work: Coroutine[Any, Any, T], timeout_s: float) -> T:
     """The result of `work`. Unlike asyncio.timeout it does not wait for work that ignores its cancellation, as aiormq
     does while its write queue is full.
 
-    Raises TimeoutError, and whatever `work` raises.
+    Raises TimeoutError, ConnectionAbortedError when aiormq cancels the work because its connection ended, and whatever
+    `work` raises.
     """
     task = asyncio.create_task(work)
     try:
@@ -41,6 +41,8 @@ async def bounded(work: Coroutine[Any, Any, T], timeout_s: float) -> T:
     if not done:
         abandon(task)
         raise TimeoutError(f"no answer within {timeout_s:g} s")
+    if task.cancelled():
+        raise ConnectionAbortedError("the connection ended")
     return task.result()
 
 
@@ -48,22 +50,6 @@ def abandon(task: asyncio.Task[Any]) -> None:
     """Cancels `task` and forgets it, its error included."""
     task.add_done_callback(lambda done: done.cancelled() or done.exception())
     task.cancel()
-
-
-class _Socket(TransportFactory):
-    """Opens the socket and keeps hold of it: aiormq's own close waits for a peer that may never answer."""
-
-    def __init__(self, *, tls: bool) -> None:
-        self._factory: TransportFactory = TLSTransportFactory() if tls else TCPTransportFactory()
-        self._writer: asyncio.StreamWriter | None = None
-
-    async def create(self, url: URL, **kwargs: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        reader, self._writer = await self._factory.create(url, **kwargs)
-        return reader, self._writer
-
-    def abort(self) -> None:
-        if self._writer is not None:
-            self._writer.transport.abort()
 
 
 class Link:
@@ -75,7 +61,6 @@ class Link:
             raise ValueError("the broker's URL must be amqp://host or amqps://host")
         query = {**dict(parse_qsl(parts.query)), "heartbeat": str(HEARTBEAT_S), "name": name}
         self._url = urlunsplit(parts._replace(query=urlencode(query)))
-        self._tls = parts.scheme == "amqps"
         self._name = name
         self._up = asyncio.Event()
         self._connection: AbstractConnection | None = None
@@ -108,7 +93,7 @@ class Link:
     async def _keep_open(self) -> None:
         attempt = 0
         while True:
-            socket = _Socket(tls=self._tls)
+            socket = Socket()
             try:
                 connection = await bounded(_connect(self._url, socket), CONNECT_TIMEOUT_S)
             except Exception as error:
@@ -131,7 +116,7 @@ class Link:
             attempt += 1
 
 
-async def _connect(url: str, socket: _Socket) -> AbstractConnection:
+async def _connect(url: str, socket: Socket) -> AbstractConnection:
     return await aiormq.connect(url, transport_factory=socket)
 
 
@@ -149,10 +134,13 @@ async def _until_lost(connection: AbstractConnection) -> str:
         return repr(error)
 
 
-async def _close(connection: AbstractConnection, socket: _Socket) -> None:
+async def _close(connection: AbstractConnection, socket: Socket) -> None:
+    # Not cancelled half-way: only a close that ends tells the channels, and those who wait on them, that it is over.
+    closing = asyncio.create_task(connection.close())
     try:
-        await bounded(connection.close(), CLOSE_TIMEOUT_S)
-    except Exception as error:
-        log.debug("broker: close: %r", error)
+        await asyncio.wait({closing}, timeout=CLOSE_TIMEOUT_S)
+        socket.abort()
+        await asyncio.wait({closing}, timeout=CLOSE_TIMEOUT_S)
     finally:
         socket.abort()
+        abandon(closing)

@@ -1,10 +1,12 @@
 """Messages as the bus hands them out and takes them, and the headers in which it keeps its own counts."""
 
 import hashlib
+import struct
 from typing import Any, Final
 
 import msgspec
 from aiormq.abc import DeliveredMessage
+from pamqp import encode
 from pamqp.commands import Basic
 
 #: How often handling has failed so far; ours, because brokers disagree on x-death and x-delivery-count.
@@ -43,6 +45,8 @@ class Incoming(msgspec.Struct, frozen=True, kw_only=True):
     message_type: str | None = None
     app_id: str | None = None
     headers: dict[str, Any] = {}
+    #: Properties that are no AMQP; the body is as it was sent.
+    unreadable: bool = False
 
 
 def properties_of(message: Outgoing) -> Basic.Properties:
@@ -74,12 +78,13 @@ def incoming(queue: str, delivered: DeliveredMessage) -> Incoming:
         message_type=properties.message_type,
         app_id=properties.app_id,
         headers=headers,
+        unreadable=properties.user_id == "",
     )
 
 
 def forwarded(message: Incoming, routing_key: str, headers: dict[str, Any]) -> Outgoing:
     """The same message for another queue, with `headers` instead of the counts it had."""
-    kept = {name: value for name, value in message.headers.items() if name not in OWN_HEADERS}
+    kept = {name: _sendable(name, value) for name, value in message.headers.items() if name not in OWN_HEADERS}
     return Outgoing(
         exchange="",
         routing_key=routing_key,
@@ -90,3 +95,12 @@ def forwarded(message: Incoming, routing_key: str, headers: dict[str, Any]) -> O
         app_id=message.app_id,
         headers={**kept, **headers},
     )
+
+
+def _sendable(name: str, value: Any) -> Any:
+    """`value`, or in words what can be received and not sent, such as text that is not UTF-8."""
+    try:
+        encode.field_table({name: value})
+    except (TypeError, ValueError, OverflowError, struct.error):
+        return repr(value)[:200]
+    return value

@@ -19,7 +19,7 @@ from bus.messages import ATTEMPTS_HEADER, DEATH_HEADER, REASON_HEADER, STACK_HEA
 from bus.outbox import Connection
 from bus.signals import Signals
 from bus.topology import RETRY_DELAYS_S, dead_queue, delay_queue
-from contracts.errors import Unavailable
+from contracts.errors import Malformed, Unavailable
 
 MAX_ATTEMPTS: Final = 5
 HANDLE_TIMEOUT_S: Final = 60.0
@@ -63,10 +63,10 @@ class Settlement:
         self,
         broker: Broker,
         consumer: Consumer,
-        channel: AbstractChannel,
         transaction: Transaction,
         signals: Signals,
         in_hand: set[bytes],
+        channel: AbstractChannel,
     ) -> None:
         self._broker = broker
         self._consumer = consumer
@@ -125,6 +125,8 @@ class Settlement:
     async def _handle(self, messages: Sequence[Incoming]) -> None:
         started_at = asyncio.get_running_loop().time()
         try:
+            if any(message.unreadable for message in messages) and not self._consumer.terminal:
+                raise Malformed("The message's properties cannot be read.")
             async with asyncio.timeout(self._consumer.handle_timeout_s):
                 await self._consumer.handle(messages)
         except Exception as error:
