@@ -1,0 +1,24 @@
+"""One running product for all journeys, bad inputs and fault slices of a test run: real processes, real parts."""
+
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest_asyncio
+
+from testkit.embedded.session import TemporaryServers
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from faults.rig import Rig
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def rig(temporary_servers: TemporaryServers) -> AsyncIterator[Rig]:
+    """Gateway and mailer, supervised, on a Postgres and a broker of their own that a test may torment."""
+    product = Rig(temporary_servers.directory / "end-to-end")
+    try:
+        await product.start()
+        yield product
+    finally:
+        await product.stop()

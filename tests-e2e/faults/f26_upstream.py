@@ -1,0 +1,237 @@
+"""F26: one upstream of the gateway is down, slow or broken: its callers get 502, 503 or 504, others notice nothing."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+
+import httpx
+from stack import LOOPBACK, Supervised
+
+from faults.load import Answers
+from faults.rig import Rig
+from faults.trial import Trial
+from faults.verdict import Size, Verdict
+
+#: The gateway's time-out for these routes of an upstream that is ours to break.
+DEADLINE_S = 15.0
+READ, WRITE = "/plans", "/contact"
+HALF_OPEN_WITHIN_S = 15.0
+#: Beyond 1.3 times the calm p99, others may take this much: two cores carry everything.
+NOISE_S = 0.05
+
+Behaviour = Callable[[asyncio.StreamWriter], Awaitable[None]]
+
+
+async def healthy(writer: asyncio.StreamWriter) -> None:
+    """Answers at once."""
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}")
+    await writer.drain()
+
+
+async def hangs(writer: asyncio.StreamWriter) -> None:
+    """Takes the request and never answers."""
+    await asyncio.sleep(3600)
+
+
+async def resets(writer: asyncio.StreamWriter) -> None:
+    """Takes the request and ends the connection."""
+    writer.transport.abort()
+    raise ConnectionResetError
+
+
+async def babbles(writer: asyncio.StreamWriter) -> None:
+    """Answers something that is not HTTP."""
+    writer.write(b"SSH-2.0-OpenSSH_9.2p1 Debian\r\n\x00\x01\x02")
+    await writer.drain()
+    writer.close()
+    raise ConnectionResetError
+
+
+async def breaks_off(writer: asyncio.StreamWriter) -> None:
+    """Promises more than it sends."""
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2000\r\n\r\n{")
+    await writer.drain()
+    writer.transport.abort()
+    raise ConnectionResetError
+
+
+class SickUpstream:
+    """A service whose behaviour is a function; it counts each request that reaches it by its mark."""
+
+    def __init__(self) -> None:
+        self.seen: Counter[str] = Counter()
+        self.behave: Behaviour = healthy
+        self.port = 0
+        self._server: asyncio.Server | None = None
+        self._sessions: set[asyncio.Task[None]] = set()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["SickUpstream"]:
+        """Serve until the block ends."""
+        await self.start()
+        try:
+            yield self
+        finally:
+            await self.stop()
+
+    async def start(self) -> None:
+        """Listen, on the same port each time."""
+        self._server = await asyncio.start_server(self._serve, LOOPBACK, self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        """Stop listening and hang up."""
+        if self._server is not None:
+            self._server.close()
+        for session in self._sessions:
+            session.cancel()
+        await asyncio.gather(*self._sessions, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._sessions.add(task)
+        try:
+            with suppress(OSError, asyncio.IncompleteReadError):
+                while True:
+                    head = await reader.readuntil(b"\r\n\r\n")
+                    lines = head.lower().split(b"\r\n")
+                    length = next((int(line[15:]) for line in lines if line.startswith(b"content-length:")), 0)
+                    body = await reader.readexactly(length)
+                    self.seen[body.decode() or "read"] += 1
+                    await self.behave(writer)
+        finally:
+            self._sessions.discard(task)
+            writer.close()
+
+
+async def run(rig: Rig, size: Size) -> Verdict:
+    rounds = size.of(20, at_least=1)
+    verdict = Verdict("F26", "a sick upstream: 502/503/504 as problems, others unharmed, no POST twice", "")
+    trial = Trial(rig, size, verdict)
+    sick = SickUpstream()
+    async with (
+        sick.running(),
+        rig.more_gateways(1, mailer_url=rig.mailer.url, upstreams={"billing": f"http://{LOOPBACK}:{sick.port}"}) as (
+            gateway,
+        ),
+    ):
+        calm = await _others(rig, gateway, seconds=3.0)
+        over = asyncio.Event()
+        beside = Answers()
+        reading = asyncio.create_task(_read_others(rig, gateway, beside, over))
+        posts = 0
+        for number in range(rounds):
+            for name, behaviour, expected in (
+                ("resets", resets, {502, 503}),
+                ("babbles", babbles, {502, 503}),
+                ("breaks off", breaks_off, {200, 502, 503}),
+                ("is down", None, {502, 503}),
+            ):
+                posts += await _sick(trial, gateway, sick, behaviour, name=f"{name} {number}", expected=expected)
+                verdict.require(
+                    await _recovers(gateway, sick) <= HALF_OPEN_WITHIN_S,
+                    f"not back {HALF_OPEN_WITHIN_S:g} s after {name}",
+                )
+        await _deadline(trial, gateway, sick)
+        over.set()
+        await reading
+    repeated = {mark: n for mark, n in sick.seen.items() if mark != "read" and n > 1}
+    verdict.duplicated += len(repeated)
+    verdict.require(not repeated, f"requests sent twice: {repeated}")
+    verdict.require(beside.share_2xx() == 1.0, f"other routes: {dict(beside.statuses)} {dict(beside.broken)}")
+    p99_s, calm_s = beside.quantile_s(0.99), calm.quantile_s(0.99)
+    verdict.require(
+        p99_s <= 1.3 * calm_s + NOISE_S,
+        f"other routes' p99 {p99_s * 1000:.0f} ms, {calm_s * 1000:.0f} ms when all is well",
+    )
+    verdict.trials = f"{posts} POSTs to a sick upstream, {beside.total} reads beside it"
+    return verdict
+
+
+async def _sick(
+    trial: Trial,
+    gateway: Supervised,
+    sick: SickUpstream,
+    behaviour: Behaviour | None,
+    *,
+    name: str,
+    expected: set[int],
+) -> int:
+    """Reads and writes to the sick upstream, enough to open the breaker; returns how many writes."""
+    if behaviour is None:
+        await sick.stop()
+    else:
+        sick.behave = behaviour
+    posts = 0
+    async with httpx.AsyncClient(base_url=gateway.url, timeout=40, trust_env=False) as http:
+        for number in range(30):
+            try:
+                if number % 2:
+                    answer = await http.get(READ)
+                else:
+                    posts += 1
+                    answer = await http.post(WRITE, json={"mark": f"{trial.prefix}{name}-{number}"})
+            except httpx.RemoteProtocolError:
+                # An answer that had begun cannot become another one: it is cut, which is what happened to it.
+                trial.verdict.require(behaviour is breaks_off, f"upstream {name}: the gateway hung up")
+                continue
+            trial.verdict.require(answer.status_code in expected, f"upstream {name}: answered {answer.status_code}")
+            if answer.status_code >= 500:
+                problem = answer.headers["content-type"].startswith("application/problem+json")
+                trial.verdict.require(problem, f"upstream {name}: {answer.status_code} is no problem document")
+    if behaviour is None:
+        await sick.start()
+    return posts
+
+
+async def _recovers(gateway: Supervised, sick: SickUpstream) -> float:
+    """Seconds until the healed upstream is asked again."""
+    sick.behave = healthy
+    began = time.monotonic()
+    async with httpx.AsyncClient(base_url=gateway.url, timeout=5, trust_env=False) as http:
+        while time.monotonic() - began < 2 * HALF_OPEN_WITHIN_S:
+            if (await http.get(READ)).status_code == 200:
+                return time.monotonic() - began
+            await asyncio.sleep(0.1)
+    return float("inf")
+
+
+async def _deadline(trial: Trial, gateway: Supervised, sick: SickUpstream) -> None:
+    """An upstream that never answers is given up at the route's deadline."""
+    sick.behave = hangs
+    async with httpx.AsyncClient(base_url=gateway.url, timeout=40, trust_env=False) as http:
+        began = time.monotonic()
+        answer = await http.get(READ)
+        took_s = time.monotonic() - began
+    sick.behave = healthy
+    trial.verdict.require(answer.status_code == 504, f"a silent upstream: answered {answer.status_code}")
+    trial.verdict.require(
+        abs(took_s - DEADLINE_S) <= 0.1 * DEADLINE_S, f"given up after {took_s:.1f} s; the deadline is {DEADLINE_S:g} s"
+    )
+
+
+async def _others(rig: Rig, gateway: Supervised, *, seconds: float) -> Answers:
+    answers, over = Answers(), asyncio.Event()
+    reading = asyncio.create_task(_read_others(rig, gateway, answers, over))
+    await asyncio.sleep(seconds)
+    over.set()
+    await reading
+    return answers
+
+
+async def _read_others(rig: Rig, gateway: Supervised, answers: Answers, over: asyncio.Event) -> None:
+    """Reads of a healthy service through the same gateway, 20 a second."""
+    headers = {"Authorization": f"Bearer {rig.tokens[rig.tenants[0]]}"}
+    async with httpx.AsyncClient(base_url=gateway.url, timeout=15, trust_env=False) as http:
+        while not over.is_set():
+            began = time.monotonic()
+            try:
+                answer = await http.get("/suppressions", headers=headers)
+                answers.statuses[answer.status_code] += 1
+                answers.seconds.append(time.monotonic() - began)
+            except httpx.HTTPError as error:
+                answers.broken[type(error).__name__] += 1
+            await asyncio.sleep(0.05)
