@@ -189,7 +189,7 @@ async def test_what_json_allows_is_taken(client: Client) -> None:
                 assert response.json()["title"] == json.loads(body)["title"]
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(title=st.text(min_size=1, max_size=300), priority=st.integers(-(2**63), 1000))
 async def test_text_comes_back_as_it_went_in(client: Client, title: str, priority: int) -> None:
     body = json.dumps({"title": title, "priority": priority}).encode()

@@ -1,35 +1,153 @@
-"""The command line of every service: `python -m chassis serve|migrate|outbox|dlq|openapi <package>`."""
+"""The command line of every service: `python -m chassis serve|migrate|openapi|outbox|dlq <package>`."""
 
 import argparse
 import asyncio
+import getpass
 import importlib
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
 
+import asyncpg
+import msgspec
+
+from bus import dead_letters, outbox
+from bus.connection import Broker
+from chassis.db import Database
 from chassis.migrate import MigrationError, migrate
-from chassis.serve import serve_all
-from chassis.settings import SettingsError
+from chassis.serve import serve_all, served
+from chassis.settings import Secret, SettingsError
+from contracts.errors import ServiceError
 
 
 def main(arguments: Sequence[str], env: Mapping[str, str] = os.environ) -> int:
-    """Runs one command and answers its exit code."""
-    parser = argparse.ArgumentParser(prog="chassis", description="Serve a service, or look after it.")
-    parser.add_argument("command", choices=("serve", "migrate", "openapi"))
-    parser.add_argument("package")
-    options = parser.parse_args(arguments)
+    """Runs one command and answers its exit code: 0, or 2 when it was refused."""
+    options = _parser().parse_args(arguments)
     try:
-        if options.command == "serve":
-            return serve_all([(importlib.import_module(f"{options.package}.app").build, env)])
-        if options.command == "migrate":
-            from chassis.settings import Secret
-
-            for name in asyncio.run(migrate(env["DATABASE_URL"], options.package, Secret(env["DB_ROLE_SECRET"]))):
-                sys.stdout.write(f"applied {name}\n")
-    except (SettingsError, MigrationError) as error:
+        match options.command:
+            case "serve":
+                return serve_all([(_build(options.package), env)])
+            case "migrate":
+                secret = Secret(_needed(env, "DB_ROLE_SECRET"))
+                for name in asyncio.run(migrate(_needed(env, "DATABASE_URL"), options.package, secret)):
+                    _say({"applied": name})
+            case "openapi":
+                describe = served(_build(options.package)(env)).openapi
+                sys.stdout.buffer.write(describe() if describe else b"{}")
+            case _:
+                asyncio.run(_look_after(options, env))
+    except (SettingsError, MigrationError, ServiceError, asyncpg.PostgresError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
     return 0
+
+
+def since(text: str) -> datetime:
+    """An instant: ISO 8601, or so long ago as `90s`, `15m`, `2h` or `3d`. Raises ValueError."""
+    if ago := re.fullmatch(r"(\d+)([smhd])", text):
+        return datetime.now(UTC) - int(ago[1]) * timedelta(seconds={"s": 1, "m": 60, "h": 3600, "d": 86400}[ago[2]])
+    instant = datetime.fromisoformat(text)
+    return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="chassis", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, does in {
+        "serve": "serve it until SIGTERM",
+        "migrate": "bring its schema to the present version (DATABASE_URL is the owner's)",
+        "openapi": "print its OpenAPI document",
+        "outbox": "publish again what a broker has lost",
+        "dlq": "look after its dead letters",
+    }.items():
+        command = commands.add_parser(name, help=does)
+        command.add_argument("package", help="the service's package, for example mailer")
+        if name in ("outbox", "dlq"):
+            command.add_argument("action", choices=("republish",) if name == "outbox" else _DLQ_ACTIONS)
+            command.add_argument("--since", type=since, required=name == "outbox", help="ISO 8601, or 90s, 15m, 2h, 3d")
+            command.add_argument("--type")
+            command.add_argument("--tenant", type=UUID)
+        if name == "dlq":
+            command.add_argument("ids", type=UUID, nargs="*")
+            command.add_argument("--queue")
+            command.add_argument("--reason", help="a part of the reason")
+            command.add_argument("--limit", type=int, default=1000)
+            command.add_argument("--rate", type=float, help="messages a second")
+            command.add_argument("--dry-run", action="store_true")
+            command.add_argument("--actor", default=getpass.getuser())
+    return parser
+
+
+_DLQ_ACTIONS = ("list", "show", "replay", "discard")
+
+
+async def _look_after(options: argparse.Namespace, env: Mapping[str, str]) -> None:
+    db = Database(_needed(env, "DATABASE_URL"), options.package, Secret(_needed(env, "DB_ROLE_SECRET")), size=2)
+    await db.open()
+    try:
+        if options.command == "outbox":
+            async with db.platform.acquire() as connection:
+                rows = await outbox.republish(
+                    connection, since=options.since, type=options.type, tenant_id=options.tenant
+                )
+            _say({"republished": rows})
+        else:
+            await _dead_letters(options, db, env)
+    finally:
+        await db.close()
+
+
+async def _dead_letters(options: argparse.Namespace, db: Database, env: Mapping[str, str]) -> None:
+    selection = dead_letters.Selection(
+        ids=tuple(options.ids) or None,
+        queue=options.queue,
+        type=options.type,
+        tenant_id=options.tenant,
+        reason=options.reason,
+        since=options.since,
+        limit=options.limit,
+    )
+    async with db.platform.acquire() as connection:
+        if options.action == "show":
+            for letter_id in options.ids:
+                content = await dead_letters.show(connection, letter_id)
+                shown = {"headers": content.headers, "body": content.body.decode(errors="backslashreplace")}
+                _say(msgspec.to_builtins(content.letter) | shown)
+        elif options.action == "list" or options.dry_run:
+            for letter in await dead_letters.list_letters(connection, selection):
+                _say(letter)
+        elif options.action == "discard":
+            for letter_id in await dead_letters.discard(connection, selection, actor=options.actor):
+                _say({"discarded": letter_id})
+        else:
+            broker = Broker(_needed(env, "AMQP_URL"), name="dlq")
+            await broker.start()
+            try:
+                _say(
+                    await dead_letters.replay(
+                        connection, broker, selection, actor=options.actor, rate_per_s=options.rate
+                    )
+                )
+            finally:
+                await broker.close()
+
+
+def _build(package: str) -> Any:
+    return importlib.import_module(f"{package}.app").build
+
+
+def _needed(env: Mapping[str, str], variable: str) -> str:
+    if not env.get(variable):
+        raise SettingsError([f"{variable} is missing"])
+    return env[variable]
+
+
+def _say(value: object) -> None:
+    sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
 
 
 if __name__ == "__main__":

@@ -77,6 +77,21 @@ class JsonFormatter(logging.Formatter):
         return msgspec.json.encode(self.redactor.clean(line)).decode()
 
 
+class _StdoutHandler(logging.StreamHandler[TextIO]):
+    """Writes to what `sys.stdout` is at the time, which a test runner replaces."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:
+        return sys.stdout
+
+    @stream.setter
+    def stream(self, value: TextIO) -> None:
+        raise AttributeError("it is always sys.stdout")
+
+
 def install(level: str, secrets: Iterable[str], stream: TextIO | None = None) -> None:
     """Routes structlog and the standard library to one JSON handler; called again, it adds `secrets` to hide.
 
@@ -87,7 +102,7 @@ def install(level: str, secrets: Iterable[str], stream: TextIO | None = None) ->
     formatter = next((f for f in formatters if isinstance(f, JsonFormatter)), None)
     if formatter is None or stream is not None:
         formatter = formatter or JsonFormatter()
-        handler = logging.StreamHandler(stream or sys.stdout)
+        handler = logging.StreamHandler(stream) if stream else _StdoutHandler()
         handler.setFormatter(formatter)
         root.addHandler(handler)
     formatter.redactor.hide(secrets)

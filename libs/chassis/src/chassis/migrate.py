@@ -129,7 +129,7 @@ async def _create_schema(connection: Connection, schema: str) -> None:
     roles = (f"{schema}_app", f"{schema}_platform", f"{schema}_relay")
     async with connection.transaction():
         await _execute(connection, "CREATE SCHEMA IF NOT EXISTS %I AUTHORIZATION %I", schema, f"{schema}_owner")
-        await _execute(connection, "REVOKE ALL ON DATABASE %I FROM PUBLIC", database)
+        # PUBLIC keeps what it has on the database: a product core may live in the same one.
         await _execute(connection, "GRANT CONNECT ON DATABASE %I TO %I, %I, %I", database, *roles)
     async with connection.transaction():
         await _execute(connection, "SET LOCAL ROLE %I", f"{schema}_owner")

@@ -1,10 +1,13 @@
 """The service's OpenAPI document: Litestar's own, plus what the chassis itself answers on every operation."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 from litestar import Litestar
+from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.config import OpenAPIConfig
+from litestar.routes import HTTPRoute
 from litestar.serialization import encode_json
 
 from chassis.problems import MEDIA_TYPE, Problem
@@ -24,7 +27,9 @@ def openapi_json(app: Litestar) -> bytes:
     """The document, with the problems that any operation may answer."""
     document: dict[str, Any] = msgspec.json.decode(encode_json(app.openapi_schema.to_schema()))
     components = document.setdefault("components", {})
-    _, schemas = msgspec.json.schema_components([Problem], ref_template="#/components/schemas/{name}")
+    # The bodies as the strict decoder sees them: Litestar leaves out that unknown fields are refused.
+    bodies = [handler.parsed_data_field.annotation for handler in _handlers(app) if handler.parsed_data_field]
+    _, schemas = msgspec.json.schema_components([Problem, *bodies], ref_template="#/components/schemas/{name}")
     components.setdefault("schemas", {}).update(schemas)
     components["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}
     document["security"] = [{"bearer": []}]
@@ -40,6 +45,12 @@ def openapi_json(app: Litestar) -> bytes:
             for status, description in statuses.items():
                 operation.setdefault("responses", {})[str(status)] = _response(description)
     return msgspec.json.encode(document)
+
+
+def _handlers(app: Litestar) -> Iterator[HTTPRouteHandler]:
+    for route in app.routes:
+        if isinstance(route, HTTPRoute):
+            yield from route.route_handlers
 
 
 def _response(description: str) -> dict[str, Any]:

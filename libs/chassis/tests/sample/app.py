@@ -10,6 +10,7 @@ from litestar import Litestar, Response, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody, QueryParameter
 
+from bus.outbox import tell
 from chassis.app import create_app
 from chassis.body_guard import StrictRequest
 from chassis.db import Connection, Database, transaction
@@ -17,6 +18,8 @@ from chassis.idempotency import once
 from chassis.identity import Identity, requires, tenant_of
 from chassis.settings import ServiceSettings, load
 from contracts.errors import NotFound, Unavailable
+
+from .events import HANDLERS, NoteWritten
 
 
 class NewNote(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -107,9 +110,17 @@ async def fault(db: NamedDependency[Database], identity: NamedDependency[Identit
         )
 
 
-ROUTES = [create_note, list_notes, get_note, find_title, slow, fault]
+@post("/notes/{title:str}/told", guards=[requires("notes:write")])
+async def tell_note(db: NamedDependency[Database], identity: NamedDependency[Identity], title: FromPath[str]) -> None:
+    """Says that a note was written."""
+    tenant_id, note_id = tenant_of(identity), uuid4()
+    async with transaction(db, tenant_id) as connection:
+        await tell(connection, NoteWritten(note_id=note_id, title=title), tenant_id=tenant_id, aggregate_id=note_id)
+
+
+ROUTES = [tell_note, create_note, list_notes, get_note, find_title, slow, fault]
 
 
 def build(env: Mapping[str, str]) -> Litestar:
     """The service for this environment."""
-    return create_app(name="sample", settings=load(ServiceSettings, env), routes=ROUTES)
+    return create_app(name="sample", settings=load(ServiceSettings, env), routes=ROUTES, handlers=HANDLERS)
