@@ -21,6 +21,7 @@ _TOO_MUCH = "template rendering took over 2 s or 256 MB"
 #: The loop may itself have been late: a reply that came meanwhile is read before a worker is killed.
 _GRACE_S = 0.05
 _BOOT_S = 30.0
+_MOST_FAILED_STARTS = 3
 _BATCH_ITEMS = 32
 _BATCH_BYTES = 1024 * 1024
 #: More than the worker could hold beside its rendering.
@@ -153,6 +154,8 @@ class _Lane:
         self._progress_at = 0.0
         self._overdue = False
         self._running: list[_Job] = []
+        self._failed_starts = 0
+        self._watching: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._serve(), name="mailer-render-lane")
@@ -182,10 +185,21 @@ class _Lane:
             try:
                 await self._render(self._running)
             except OSError as error:
-                _log.warning("no render worker could be started: %s", error.strerror)
-                for job in self._running:
-                    _fail(job, Unavailable("no render worker can be started", retry_after_s=5))
+                self._not_started(error)
+            else:
+                self._failed_starts = 0
             self._running = []
+
+    def _not_started(self, error: OSError) -> None:
+        """A worker may be killed while it starts, as at any time; three in a row mean that none can start."""
+        self._failed_starts += 1
+        if self._failed_starts < _MOST_FAILED_STARTS:
+            self._waiting.extendleft(reversed(self._running))
+            return
+        self._failed_starts = 0
+        _log.warning("no render worker can be started: %s", error.strerror)
+        for job in self._running:
+            _fail(job, Unavailable("no render worker can be started", retry_after_s=5))
 
     async def _rest(self) -> None:
         self._resting = True
@@ -220,7 +234,7 @@ class _Lane:
         assert stdout is not None
         loop = asyncio.get_running_loop()
         self._progress_at, self._overdue = loop.time(), False
-        watch = loop.call_later(LIMIT_S, self._watch, process, None)
+        self._watching = loop.call_later(LIMIT_S, self._watch, process, None)
         answered, leaving = 0, False
         try:
             stdin.write(_frame(jobs))
@@ -241,11 +255,7 @@ class _Lane:
                 self._waiting.extendleft(reversed(jobs[answered:]))
                 await self._end_process()
         finally:
-            watch.cancel()
-            if self._watching is not None:
-                self._watching.cancel()
-
-    _watching: asyncio.TimerHandle | None = None
+            self._watching.cancel()
 
     def _watch(self, process: asyncio.subprocess.Process, overdue_since: float | None) -> None:
         """Kill the worker when its item has run for the whole limit; look twice, see _GRACE_S."""

@@ -409,6 +409,9 @@ class _Connection:
             self._finished = False
             raise SmtpBounced(f"552 5.3.4 the message is over the server's {self._size} bytes", code=552)
         mail, rcpts, data = await self._announce(envelope)
+        if mail[0] == 421 and self._mails > 1:
+            # It lay idle for too long, or the server is being restarted: no word about this mail.
+            raise _Lost
         refused = [
             _refusal(email, code, text) for email, (code, text) in zip(envelope.to, rcpts, strict=False) if code >= 300
         ]
@@ -439,6 +442,8 @@ class _Connection:
         if self._pipelining:
             dialogue.write(b"".join(commands) + b"DATA\r\n")
             mail = await dialogue.reply(wait_s)
+            if mail[0] == 421:
+                return mail, [], None
             rcpts = [await dialogue.reply(wait_s) for _ in envelope.to]
             return mail, rcpts, await dialogue.reply(wait_s)
         mail = await dialogue.ask(commands[0], wait_s)

@@ -23,6 +23,9 @@ class Frame:
         self.data = data
         self.missing = missing
 
+    def __str__(self) -> str:
+        return ""
+
     def inner(self, context: Any, data: dict[str, Any]) -> "Frame":
         """The scope of a block; one over the same context adds no step for `../`, as in Handlebars."""
         depths = self.depths if _loosely_equal(context, self.context) else (context, *self.depths)

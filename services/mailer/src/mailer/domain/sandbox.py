@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NoReturn, cast
 
 from jinja2 import Environment, TemplateSyntaxError, nodes
-from jinja2.exceptions import SecurityError
+from jinja2.exceptions import SecurityError, UndefinedError
 from jinja2.runtime import LoopContext, Undefined
 from jinja2.sandbox import SandboxedEnvironment
 
@@ -78,6 +78,14 @@ class Unset(Undefined):
         if self.path not in self.noted:
             self.noted.append(self.path)
         return self
+
+    def _fail(self, *_args: Any, **_kwargs: Any) -> NoReturn:
+        # What nothing sensible can be returned for ends the rendering; the name is noted all the same.
+        self.note()
+        raise UndefinedError
+
+    __int__ = __float__ = __complex__ = __round__ = __index__ = __neg__ = __pos__ = __abs__ = _fail
+    __lt__ = __le__ = __gt__ = __ge__ = __call__ = __getitem__ = _fail
 
     def __str__(self) -> str:
         self.note()
