@@ -1,0 +1,33 @@
+"""Turns stored settings into what a mail goes out through; the only place where an SMTP password is opened."""
+
+import msgspec
+
+from chassis.secrets import SecretBox
+from mailer.domain.addresses import Address
+from mailer.domain.email_settings import EmailSettings
+from mailer.smtp import SmtpServer
+
+
+class Origin(msgspec.Struct, frozen=True, kw_only=True):
+    """The server that sends, and the mailbox that it sends from."""
+
+    server: SmtpServer
+    sender: Address
+
+
+def open_origin(settings: EmailSettings, box: SecretBox) -> Origin:
+    """The server and the sender of one row.
+
+    Raises chassis.secrets.SecretUnreadable when the password was sealed for another row or with a key that is gone.
+    """
+    sealed = settings.smtp_pass
+    return Origin(
+        server=SmtpServer(
+            host=settings.smtp_host,
+            port=settings.smtp_port,
+            user=settings.smtp_user,
+            password=box.open(sealed, settings.tenant_id, "email_settings", settings.id) if sealed else None,
+            tls="implicit" if settings.smtp_secure else "opportunistic",
+        ),
+        sender=Address(settings.sender_email, settings.sender_name),
+    )
