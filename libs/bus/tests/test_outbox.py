@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 from aiormq.abc import AbstractChannel, DeliveredMessage
 
-from bus import failpoints, outbox
+from bus import failpoints, outbox, relay
 from bus.connection import Broker
 from bus.envelope import decode_envelope
 from bus.inbox import first_time
@@ -211,8 +211,8 @@ async def test_a_refused_exchange_fails_its_own_rows_only(
         for _ in range(5):
             await enqueue(conn, queue=unique_name, body=b"{}", tenant_id=TENANT, aggregate_id=uuid4())
     await database.value("UPDATE outbox SET exchange = $2 WHERE id = $1", refused, f"{unique_name}.events")
-    async with database.relay.acquire() as relay:
-        assert await relay_batch(relay, broker, fair=Fairness()) == 6
+    async with database.relay.acquire() as conn:
+        assert await relay_batch(conn, broker, fair=Fairness()) == 6
     assert await database.value("SELECT array_agg(id) FROM outbox WHERE published_at IS NULL") == [refused]
     assert len(arrived) == 5
     await channel.exchange_delete(f"{unique_name}.events")
@@ -267,12 +267,12 @@ async def test_republish_sends_again_under_the_same_ids(
     await eventually(lambda: seen(4))
     async with database.platform.acquire() as platform, platform.transaction():
         assert await erase_body(platform, secret) == 1
-    async with database.relay.acquire() as relay:
-        assert await republish(relay, since=datetime.now(UTC) + timedelta(minutes=1)) == 0
-        assert await republish(relay, since=before, type="something.else.v1") == 0
-        assert await republish(relay, since=before, tenant_id=TENANT) == 2
+    async with database.relay.acquire() as conn:
+        assert await republish(conn, since=datetime.now(UTC) + timedelta(minutes=1)) == 0
+        assert await republish(conn, since=before, type="something.else.v1") == 0
+        assert await republish(conn, since=before, tenant_id=TENANT) == 2
         await eventually(lambda: seen(6))
-        assert await republish(relay, since=before, type=unique_name) == 3
+        assert await republish(conn, since=before, type=unique_name) == 3
         await eventually(lambda: seen(9))
     assert len({message.header.properties.message_id for message in arrived}) == 4
     assert b"secret" not in b"".join(message.body for message in arrived[4:])
@@ -288,10 +288,10 @@ async def test_purge_keeps_seventy_two_hours(database: BusDatabase) -> None:
         interval '71 hours' WHEN 3 THEN now() END FROM numbered WHERE numbered.id = outbox.id
         """
     )
-    async with database.relay.acquire() as relay:
-        assert await outbox.purge(relay) == 1
-        assert await outbox.purge(relay) == 0
-        assert (await outbox.pending(relay)).rows == 1
+    async with database.relay.acquire() as conn:
+        assert await outbox.purge(conn) == 1
+        assert await outbox.purge(conn) == 0
+        assert (await outbox.pending(conn)).rows == 1
 
 
 async def test_a_tenant_with_a_backlog_does_not_keep_others_waiting(
@@ -312,12 +312,36 @@ async def test_a_tenant_with_a_backlog_does_not_keep_others_waiting(
             for tenant in (3, 8, 9)
         ]
     fair = Fairness()
-    async with database.relay.acquire() as relay:
-        await relay_batch(relay, broker, fair=fair)
-        await relay_batch(relay, broker, fair=fair)
+    async with database.relay.acquire() as conn:
+        await relay_batch(conn, broker, fair=fair)
+        await relay_batch(conn, broker, fair=fair)
     waiting = await database.value("SELECT count(*) FROM outbox WHERE id = ANY ($1) AND published_at IS NULL", late)
     assert waiting == 0
     assert await pending(database) == 3000 - 200 - 20
+    await channel.queue_delete(unique_name)
+
+
+async def test_a_backlog_of_many_tenants_is_relayed_without_pause(
+    database: BusDatabase, broker: Broker, background: Background, channel: AbstractChannel, unique_name: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    # A pause after a turn of the tenants, which takes few rows, would last for ever here.
+    monkeypatch.setattr(relay, "POLL_S", 3600.0)
+    await channel.queue_declare(unique_name, durable=True)
+    await database.value(
+        """
+        INSERT INTO outbox (id, tenant_id, aggregate_id, type, exchange, routing_key, content_type, body)
+        SELECT gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 'x', '', $1, 'text/plain', ''
+        FROM generate_series(1, 1500)
+        """,
+        unique_name,
+    )
+    background.relay(database, broker)
+
+    async def gone() -> bool:
+        return await pending(database) == 0
+
+    await eventually(gone, within_s=30)
     await channel.queue_delete(unique_name)
 
 

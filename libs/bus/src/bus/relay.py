@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from contextlib import suppress
 from typing import Final
 from uuid import UUID
 
@@ -60,18 +61,16 @@ async def _relay(
             continue
         try:
             async with pool.acquire(timeout=10) as conn:
-                taken = await relay_batch(conn, broker, fair=fair, signals=signals)
+                await relay_batch(conn, broker, fair=fair, signals=signals)
             failures = 0
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
             log.warning("relay: the database failed, trying again: %r", error)
             await asyncio.sleep(full_jitter(failures, base_s=0.2, cap_s=3.0))
             failures += 1
             continue
-        if taken < IN_FLIGHT and not fair.due:
-            try:
+        if not fair.backlog:
+            with suppress(TimeoutError):
                 await asyncio.wait_for(wake.wait(), POLL_S)
-            except TimeoutError:
-                continue
 
 
 class Fairness:
@@ -79,12 +78,14 @@ class Fairness:
 
     def __init__(self) -> None:
         self.after = UUID(int=0)
+        self.backlog = False
         self.due = False
         self._next_at = 0.0
 
     def note(self, *, full: bool) -> None:
         """Takes account of a batch by age; `full` means that more is waiting."""
         now = asyncio.get_running_loop().time()
+        self.backlog = full
         self.due = full and now >= self._next_at
         if self.due:
             self._next_at = now + FAIR_EVERY_S
