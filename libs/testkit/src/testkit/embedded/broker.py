@@ -19,6 +19,8 @@ CHOICES = (
 class EmbeddedBroker(Protocol):
     """A broker of our own. The port and the credentials stay the same from the first start on."""
 
+    directory: Path
+
     @property
     def url(self) -> str:
         """amqp:// URL with credentials; valid from the first start on."""
@@ -26,6 +28,15 @@ class EmbeddedBroker(Protocol):
 
     def start(self, *, timeout_s: float = 90.0) -> str:
         """Start and return the URL once it answers AMQP. Raises: EmbeddedError."""
+        ...
+
+    @property
+    def running(self) -> bool:
+        """Whether its process is there."""
+        ...
+
+    def give_up(self) -> None:
+        """From another thread: make a `start` that still waits fail now; it is not to be started again."""
         ...
 
     def stop(self) -> None:

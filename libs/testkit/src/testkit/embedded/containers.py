@@ -3,6 +3,7 @@
 import contextlib
 import shutil
 import subprocess
+import threading
 from pathlib import Path
 
 from testkit.embedded.amqp import USER, Endpoint, answers_amqp
@@ -26,17 +27,18 @@ class LavinmqContainer:
     """One container; its data lives in its own layer and is gone when the broker is stopped."""
 
     def __init__(self, directory: Path) -> None:
-        self._directory = directory
+        self.directory = directory
         self._log = directory / "lavinmq-container.log"
         self._endpoint = Endpoint(directory, ("amqp",))
         self._container: str | None = None
+        self._given_up = threading.Event()
 
     @property
     def url(self) -> str:
         return self._endpoint.url
 
     def start(self, *, timeout_s: float = 90.0) -> str:
-        open_dir(self._directory)
+        open_dir(self.directory)
         if self._container is None:
             self.end_orphans()
             self._endpoint.settle()
@@ -45,16 +47,30 @@ class LavinmqContainer:
                 *(LAVINMQ_IMAGE, f"--default-user={USER}", "--default-user-only-loopback=false"),
                 f"--default-password-hash={self._endpoint.lavinmq_password_hash()}",
             )
-            (self._directory / "lavinmq.container").write_text(self._container)
+            (self.directory / "lavinmq.container").write_text(self._container)
         else:
             _docker("start", self._container)
         port = self._endpoint.ports["amqp"]
         try:
-            wait_for(lambda: answers_amqp(port), None, what="LavinMQ's container", log=self._log, timeout_s=timeout_s)
+            wait_for(
+                lambda: answers_amqp(port),
+                None,
+                what="LavinMQ's container",
+                log=self._log,
+                timeout_s=timeout_s,
+                given_up=self._given_up,
+            )
         except BaseException:
             self.wipe()
             raise
         return self.url
+
+    @property
+    def running(self) -> bool:
+        return self._container is not None and answers_amqp(self._endpoint.ports["amqp"])
+
+    def give_up(self) -> None:
+        self._given_up.set()
 
     def stop(self) -> None:
         if self._container is not None:
@@ -72,7 +88,7 @@ class LavinmqContainer:
     def end_orphans(self) -> None:
         """Remove a container that a killed run left behind here; the caller holds the folder's lock."""
         with contextlib.suppress(OSError, EmbeddedError):
-            _docker("rm", "--force", (self._directory / "lavinmq.container").read_text())
+            _docker("rm", "--force", (self.directory / "lavinmq.container").read_text())
 
 
 def _docker(*arguments: str) -> str:

@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import subprocess
+import threading
 from functools import partial
 from pathlib import Path
 
@@ -19,20 +20,21 @@ class LavinmqProcess:
     """One lavinmq of our own; listens within a fraction of a second."""
 
     def __init__(self, directory: Path, binary: Path) -> None:
-        self._directory = directory
+        self.directory = directory
         self._binary = binary
         self._data = directory / "lavinmq"
         self._log = directory / "lavinmq.log"
         self._account = unprivileged_account()
         self._endpoint = Endpoint(directory, _PORTS)
         self._process: subprocess.Popen[bytes] | None = None
+        self._given_up = threading.Event()
 
     @property
     def url(self) -> str:
         return self._endpoint.url
 
     def start(self, *, timeout_s: float = 90.0) -> str:
-        open_dir(self._directory)
+        open_dir(self.directory)
         self.end_orphans()
         fixed = bool(self._endpoint.ports)
         for attempt in range(3):
@@ -46,14 +48,22 @@ class LavinmqProcess:
                     what="LavinMQ",
                     log=self._log,
                     timeout_s=timeout_s,
+                    given_up=self._given_up,
                 )
             except BaseException as failure:
                 self.crash()
-                if attempt == 2 or fixed or not isinstance(failure, EmbeddedError):
+                if attempt == 2 or fixed or not isinstance(failure, EmbeddedError) or self._given_up.is_set():
                     raise
             else:
                 break
         return self.url
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def give_up(self) -> None:
+        self._given_up.set()
 
     def stop(self) -> None:
         if self._process is not None:
@@ -83,11 +93,11 @@ class LavinmqProcess:
             "CONFIGURATION_DIRECTORY": str(self._data),
         }
         self._process = spawn(command, account=self._account, env=environment, cwd=self._data, log=self._log)
-        (self._directory / "lavinmq.pid").write_text(str(self._process.pid))
+        (self.directory / "lavinmq.pid").write_text(str(self._process.pid))
 
     def end_orphans(self) -> None:
         """End a process that a killed run left behind here; the caller holds the folder's lock."""
         with contextlib.suppress(OSError, ValueError):
-            pid = int((self._directory / "lavinmq.pid").read_text())
+            pid = int((self.directory / "lavinmq.pid").read_text())
             if alive(pid) and str(self._data) in command_line(pid):
                 kill_session(pid)

@@ -8,6 +8,7 @@ import signal
 import socket
 import struct
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +31,7 @@ class EmbeddedPostgres:
         self._durable = durable
         self._process: subprocess.Popen[bytes] | None = None
         self._port: int | None = None
+        self._given_up = threading.Event()
         self._log = directory / "postgres.log"
 
     @property
@@ -72,16 +74,26 @@ class EmbeddedPostgres:
                     what="Postgres",
                     log=self._log,
                     timeout_s=timeout_s,
+                    given_up=self._given_up,
                 )
             except BaseException as failure:
                 self.stop()
-                if last_try or fixed_port or not isinstance(failure, EmbeddedError):
+                if last_try or fixed_port or self._given_up.is_set() or not isinstance(failure, EmbeddedError):
                     raise
                 preferred = None  # Someone may have taken the port in between: another one.
             else:
                 break
         remembered.write_text(str(self._port))
         return self.url
+
+    @property
+    def running(self) -> bool:
+        """Whether its postmaster is there."""
+        return self.pid is not None
+
+    def give_up(self) -> None:
+        """From another thread: make a `start` that still waits fail now; it is not to be started again."""
+        self._given_up.set()
 
     def stop(self) -> None:
         """Fast shutdown: sessions are ended, data is checkpointed; nothing happens when it does not run."""

@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -54,14 +55,23 @@ def spawn(
 
 
 def wait_for(
-    answers: Callable[[], bool], process: subprocess.Popen[bytes] | None, *, what: str, log: Path, timeout_s: float
+    answers: Callable[[], bool],
+    process: subprocess.Popen[bytes] | None,
+    *,
+    what: str,
+    log: Path,
+    timeout_s: float,
+    given_up: threading.Event,
 ) -> None:
     """Return once `answers` is true.
 
-    Raises: EmbeddedError with the end of the log when the process ended or the time is up.
+    Raises: EmbeddedError with the end of the log when the process ended or the time is up, or when another thread set
+    `given_up`.
     """
     deadline = time.monotonic() + timeout_s
     while not answers():
+        if given_up.is_set():
+            raise EmbeddedError(f"{what} was stopped while it started")
         if process is not None and process.poll() is not None:
             raise EmbeddedError(f"{what} ended with code {process.returncode}; the end of {log}:\n{tail(log)}")
         if time.monotonic() > deadline:

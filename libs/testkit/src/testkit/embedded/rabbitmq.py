@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import threading
 from pathlib import Path
 
 from testkit.embedded.amqp import USER, Endpoint, answers_amqp
@@ -30,7 +31,7 @@ class RabbitmqNode:
     """One node with its own epmd; about 8 s to listen."""
 
     def __init__(self, directory: Path) -> None:
-        self._directory = directory
+        self.directory = directory
         self._home = directory / "rabbitmq"
         self._log = directory / "rabbitmq.log"
         self._account = unprivileged_account()
@@ -38,13 +39,14 @@ class RabbitmqNode:
         self._endpoint = Endpoint(directory, ("amqp", "dist", "epmd"))
         self._epmd: subprocess.Popen[bytes] | None = None
         self._node: subprocess.Popen[bytes] | None = None
+        self._given_up = threading.Event()
 
     @property
     def url(self) -> str:
         return self._endpoint.url
 
     def start(self, *, timeout_s: float = 90.0) -> str:
-        open_dir(self._directory)
+        open_dir(self.directory)
         self.end_orphans()
         fixed = bool(self._endpoint.ports)
         for attempt in range(3):
@@ -59,6 +61,13 @@ class RabbitmqNode:
             else:
                 break
         return self.url
+
+    @property
+    def running(self) -> bool:
+        return self._node is not None and self._node.poll() is None
+
+    def give_up(self) -> None:
+        self._given_up.set()
 
     def stop(self) -> None:
         if self._node is not None:
@@ -88,11 +97,23 @@ class RabbitmqNode:
             log=self._log,
         )
         wait_for(
-            lambda: free_port(ports["epmd"]) != ports["epmd"], self._epmd, what="epmd", log=self._log, timeout_s=10
+            lambda: free_port(ports["epmd"]) != ports["epmd"],
+            self._epmd,
+            what="epmd",
+            log=self._log,
+            timeout_s=10,
+            given_up=self._given_up,
         )
         self._node = spawn([SERVER], account=self._account, env=environment, cwd=self._home, log=self._log)
-        (self._directory / "rabbitmq.pids").write_text(f"{self._node.pid} {self._epmd.pid}")
-        wait_for(lambda: answers_amqp(ports["amqp"]), self._node, what="RabbitMQ", log=self._log, timeout_s=timeout_s)
+        (self.directory / "rabbitmq.pids").write_text(f"{self._node.pid} {self._epmd.pid}")
+        wait_for(
+            lambda: answers_amqp(ports["amqp"]),
+            self._node,
+            what="RabbitMQ",
+            log=self._log,
+            timeout_s=timeout_s,
+            given_up=self._given_up,
+        )
 
     def _environment(self) -> dict[str, str]:
         home, ports = self._home, self._endpoint.ports
@@ -133,8 +154,8 @@ class RabbitmqNode:
     def end_orphans(self) -> None:
         """End a node and an epmd that a killed run left behind here; the caller holds the folder's lock."""
         with contextlib.suppress(OSError, ValueError):
-            for pid in map(int, (self._directory / "rabbitmq.pids").read_text().split()):
+            for pid in map(int, (self.directory / "rabbitmq.pids").read_text().split()):
                 words = command_line(pid)
-                if alive(pid) and (self._name in words or any(word.endswith("epmd") for word in words)):
+                if alive(pid) and (str(self._home) in words or words[0].endswith("epmd")):
                     kill_session(pid)
-        (self._directory / "rabbitmq.pids").unlink(missing_ok=True)
+        (self.directory / "rabbitmq.pids").unlink(missing_ok=True)
