@@ -36,8 +36,9 @@ class Address(msgspec.Struct, frozen=True):
 def parse_recipient(email: str, name: str | None = None, *, field: str = "to") -> Address:
     """The one mailbox that `email` names: `ana@example.com`, or `Ana <ana@example.com>` when no `name` is given.
 
-    Refused on purpose, though RFC 5322 allows them: lists, groups, source routes, comments, quoted local parts, address
-    literals (`a@[127.0.0.1]`), domains without a dot, and control characters anywhere.
+    Refused on purpose, though RFC 5322 allows most of them: lists, groups, source routes, comments, quoted local parts,
+    address literals (`a@[127.0.0.1]`), domains without a dot or reserved (`.localhost`, `.invalid`), and control
+    characters anywhere.
 
     Raises Invalid, naming `field`.
     """
@@ -58,7 +59,7 @@ def parse_recipient(email: str, name: str | None = None, *, field: str = "to") -
             allow_domain_literal=False,
             allow_display_name=False,
             check_deliverability=False,
-            # `.test`, `.localhost` and their kin are what development and the fakes use; no harm can come of trying.
+            # `.test` is what development and the fakes use; no harm can come of trying.
             test_environment=True,
             globally_deliverable=False,
         )
@@ -66,8 +67,8 @@ def parse_recipient(email: str, name: str | None = None, *, field: str = "to") -
         raise _refused(field, "is not one mail address") from refusal
     domain = (valid.ascii_domain or "").lower()
     local = valid.local_part
-    if "." not in domain and domain != "localhost":
-        raise _refused(field, "has a domain without a dot")
+    if domain.rpartition(".")[2].isdigit() or "." not in domain:
+        raise _refused(field, "has no domain name")
     address = f"{local}@{domain}"
     if len(local.encode()) > MAX_LOCAL_OCTETS or len(address.encode()) > MAX_ADDRESS_OCTETS:
         raise _refused(field, "is too long")

@@ -55,6 +55,7 @@ def build_message(
     """
     if not recipients:
         raise _refused("to", "names no recipient")
+    _checked(message_id, "message_id")
     # `=_` occurs in neither quoted-printable nor base64 text, so no body can hold the boundary (RFC 2045 6.7).
     boundary = "=_" + hashlib.sha256(message_id.encode()).hexdigest()[:32]
     lines = [
@@ -62,7 +63,7 @@ def build_message(
         f"From: {_mailbox(sender, 6)}",
         f"To: {_mailboxes(recipients)}",
         f"Subject: {_unstructured(_checked(subject, 'subject'), 9)}",
-        f"Message-ID: {_checked(message_id, 'message_id')}",
+        f"Message-ID: {message_id}",
         "MIME-Version: 1.0",
         "Auto-Submitted: auto-generated",
     ]
@@ -90,6 +91,9 @@ def _part(subtype: str, body: str) -> bytes:
     # Quoted-printable stays readable; past one octet in six outside ASCII, base64 is the shorter one.
     if body.isascii() or len(data) - len(data.translate(None, _HIGH_OCTETS)) < len(data) // 6:
         encoding, encoded = "quoted-printable", binascii.b2a_qp(data)
+        if b"\r\n" not in data:
+            # b2a_qp breaks lines as the text does, and this text has none to copy.
+            encoded = encoded.replace(b"\n", b"\r\n")
     else:
         line = binascii.b2a_base64(data, newline=False)
         encoding, encoded = "base64", b"\r\n".join([line[i : i + 76] for i in range(0, len(line), 76)])

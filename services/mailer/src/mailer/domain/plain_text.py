@@ -9,10 +9,14 @@ _HREF = re.compile(r"""\bhref\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s>"']+))""", re.I
 _ALT = re.compile(r"""\balt\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s>"']+))""", re.IGNORECASE)
 _SPACES = re.compile(r"[ \t\r\n\f\v]+")
 _SILENT = frozenset(("head", "style", "script", "title", "template", "noscript"))
+_CLOSINGS = {name: re.compile(rf"</{name}\b[^<>]*>", re.IGNORECASE) for name in _SILENT}
 _PARAGRAPHS = frozenset(("p", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "table", "blockquote", "pre", "hr"))
-_LINES = frozenset(("div", "tr", "li", "section", "article", "header", "footer", "center", "dt", "dd", "br", "tbody"))
+_LINES = frozenset(("div", "tr", "li", "section", "article", "header", "footer", "center", "dt", "dd", "tbody"))
 _CELLS = frozenset(("td", "th"))
-_HOLD = "\x00"
+#: Marks in the text under way: at least a new line, exactly one more line, an empty line between.
+_NEW_LINE, _BREAK, _PARAGRAPH = "\x00", "\x01", "\x02"
+_MARKS = re.compile("[\x00-\x02]")
+_GAPS = re.compile(" ?[\x00-\x02](?: ?[\x00-\x02])* ?")
 
 
 def to_plain_text(html: str) -> str:
@@ -22,6 +26,7 @@ def to_plain_text(html: str) -> str:
     """
     writer = _Writer()
     at, end = 0, len(html)
+    unclosed: set[str] = set()
     while at < end:
         if html.startswith("<!--", at):
             comment_end = html.find("-->", at + 4)
@@ -37,8 +42,10 @@ def to_plain_text(html: str) -> str:
             continue
         name = name.lower()
         if name in _SILENT and not piece.group(1):
-            closing = re.compile(rf"</{name}\b[^<>]*>", re.IGNORECASE).search(html, at)
-            # An unclosed <title> or <style> must not swallow the mail.
+            closing = None if name in unclosed else _CLOSINGS[name].search(html, at)
+            if closing is None:
+                # An unclosed <title> or <style> must not swallow the mail, nor be looked for again and again.
+                unclosed.add(name)
             at = closing.end() if closing else at
             continue
         writer.tag(name, closes=bool(piece.group(1)), attributes=piece.group(3))
@@ -51,7 +58,7 @@ class _Writer:
         self._link: tuple[str, int] | None = None
 
     def text(self, raw: str) -> None:
-        self._out.append(_SPACES.sub(" ", unescape(raw) if "&" in raw else raw).replace(_HOLD, ""))
+        self._out.append(_MARKS.sub("", _SPACES.sub(" ", unescape(raw) if "&" in raw else raw)))
 
     def tag(self, name: str, *, closes: bool, attributes: str) -> None:
         if name == "a":
@@ -63,10 +70,12 @@ class _Writer:
             self.text(_attribute(_ALT, attributes))
         elif name in _CELLS:
             self._out.append(" " if closes else "")
+        elif name == "br":
+            self._out.append(_BREAK)
         elif name in _PARAGRAPHS:
-            self._out.append(_HOLD * 2 + ("---" + _HOLD * 2 if name == "hr" else ""))
+            self._out.append(_PARAGRAPH + ("---" + _PARAGRAPH if name == "hr" else ""))
         elif name in _LINES:
-            self._out.append(_HOLD)
+            self._out.append(_NEW_LINE)
             if name == "li" and not closes:
                 self._out.append("- ")
 
@@ -75,7 +84,7 @@ class _Writer:
             return
         href, start = self._link
         self._link = None
-        words = "".join(self._out[start:]).replace(_HOLD, " ").strip()
+        words = _MARKS.sub(" ", "".join(self._out[start:])).strip()
         target = href.removeprefix("mailto:").removeprefix("tel:")
         if target.startswith("#") or words in (href, target):
             return
@@ -83,15 +92,12 @@ class _Writer:
 
     def finished(self) -> str:
         self._end_link()
-        lines = [_SPACES.sub(" ", line).strip(" ") for line in "".join(self._out).split(_HOLD)]
-        out: list[str] = []
-        for line in lines:
-            # Two breaks in a row make one empty line, more make no more.
-            if line or (out and out[-1]):
-                out.append(line)
-        while out and not out[-1]:
-            out.pop()
-        return "\n".join(out) + "\n" if out else ""
+        text = _GAPS.sub(_gap, _SPACES.sub(" ", "".join(self._out))).strip(" \n")
+        return text + "\n" if text else ""
+
+
+def _gap(marks: re.Match[str]) -> str:
+    return "\n\n" if _PARAGRAPH in marks.group() else "\n" * min(2, max(1, marks.group().count(_BREAK)))
 
 
 def _attribute(pattern: re.Pattern[str], attributes: str) -> str:

@@ -61,7 +61,7 @@ def parse_declared(variables: Sequence[str]) -> tuple[Declared, ...]:
     errors: list[FieldError] = []
     seen: set[str] = set()
     for index, entry in enumerate(variables):
-        name = entry.removesuffix(_SECRET).strip()
+        name = entry.removesuffix(_SECRET)
         if not _NAME.fullmatch(name) or len(name) > 100:
             errors.append(FieldError(f"variables[{index}]", "is not a name, or a name and ':secret'"))
         elif name in seen:
