@@ -63,4 +63,4 @@ events: ## write docs/events anew from the contracts
 
 import-gohorse: ## copy settings and templates from the old database: make import-gohorse DSN=postgresql://...
 	[ -n "$(DSN)" ] || { echo "usage: make import-gohorse DSN=postgresql://user:password@host/database" >&2; exit 2; }
-	$(PYTHON_BIN) -m runner.import_gohorse "$(DSN)"
+	$(PYTHON_BIN) -m runner.join mailer mailer.import_gohorse "$(DSN)"

@@ -1,6 +1,7 @@
 """`python -m runner.join <service> <module> [arguments]`: runs a module with the environment of a local service.
 
-For the command lines that look after a service: `python -m runner.join mailer chassis dlq list mailer`.
+For the command lines that look after a service: `python -m runner.join mailer chassis dlq list mailer`. Where no local
+system was ever started and DATABASE_URL is set, the environment stays as it is.
 """
 
 import os
@@ -33,8 +34,10 @@ def main(arguments: list[str]) -> int:
         print("usage: python -m runner.join <service> <module> [arguments]", file=sys.stderr)
         return 2
     service, module, *rest = arguments
+    layout = here()
     try:
-        os.environ.update(environment_of(here(), service).env)
+        if layout.local_env.exists() or not os.environ.get("DATABASE_URL"):
+            os.environ.update(environment_of(layout, service).env)
     except LocalError as error:
         print(error, file=sys.stderr)
         return 1
