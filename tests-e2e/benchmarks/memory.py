@@ -46,6 +46,7 @@ def _product(servers: TemporaryServers, directory: Path) -> float:
     """The runner itself, in a root folder of its own that only shares the services' sources."""
     root = open_dir(servers.directory / "product")
     (root / "services").symlink_to(ROOT / "services")
+    (root / "var").mkdir()
     port = free_port()
     environment = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "PORT": str(port)}
     command = [sys.executable, str(Path(__file__).with_name("run_product.py")), str(root)]
