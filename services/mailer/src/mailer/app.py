@@ -1,14 +1,18 @@
 """Composition root: settings -> adapters -> routes, queue and worker -> the service."""
 
 import asyncio
-from collections.abc import Mapping
+import os
+import sys
+from collections.abc import Mapping, Sequence
 
 from litestar import Litestar
 
 from chassis.app import create_app
+from chassis.db import Database
 from chassis.lifecycle import Runtime
 from chassis.secrets import SecretBox
 from chassis.settings import load
+from mailer import import_gohorse
 from mailer.api import ROUTES
 from mailer.events import HANDLERS, mail_queue
 from mailer.renderer import Renderer
@@ -45,14 +49,7 @@ def build(env: Mapping[str, str]) -> Litestar:
         settings=settings,
         routes=ROUTES,
         handlers=HANDLERS,
-        queues=[
-            mail_queue(
-                box=box,
-                default_locale=settings.default_locale,
-                message_id_domain=settings.message_id_domain,
-                arrivals=arrivals,
-            )
-        ],
+        queues=[mail_queue(box, settings.default_locale, settings.message_id_domain, arrivals)],
         workers=[delivery],
         resources=[lambda: renderer, lambda: smtp],
         dependencies={
@@ -63,3 +60,15 @@ def build(env: Mapping[str, str]) -> Litestar:
             "allow_private_smtp": settings.private_smtp,
         },
     )
+
+
+def main(arguments: Sequence[str], env: Mapping[str, str]) -> int:
+    """The mailer's own command line: `import-gohorse`. Returns the exit code."""
+    settings = load(Settings, env)
+    box = SecretBox(settings.secrets_key, settings.secrets_key_previous)
+    db = Database(settings.database_url, "mailer", settings.db_role_secret)
+    return asyncio.run(import_gohorse.run(arguments, db=db, box=box, locale=settings.default_locale))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], os.environ))

@@ -13,7 +13,7 @@ from mailer.usecases.accept_jobs import accept_jobs
 
 
 def mail_queue(
-    *, box: SecretBox, default_locale: str, message_id_domain: str, arrivals: asyncio.Event
+    box: SecretBox, default_locale: str, message_id_domain: str, arrivals: asyncio.Event
 ) -> Callable[[Runtime], Consumer]:
     """The consumer of `mail_queue`: a batch of jobs is one transaction, acknowledged when it has committed."""
 

@@ -43,6 +43,22 @@ async def lock_settings(conn: Connection, tenant_id: UUID, settings_id: UUID) ->
     return msgspec.convert(dict(row), EmailSettings)
 
 
+async def has_settings(conn: Connection, tenant_id: UUID, settings_id: UUID) -> bool:
+    """Whether the tenant has a row of that id."""
+    return bool(
+        await conn.fetchval(
+            "SELECT EXISTS (SELECT FROM email_settings WHERE tenant_id = $1 AND id = $2)", tenant_id, settings_id
+        )
+    )
+
+
+async def has_active(conn: Connection, tenant_id: UUID) -> bool:
+    """Whether the tenant has an active row of its own."""
+    return bool(
+        await conn.fetchval("SELECT EXISTS (SELECT FROM email_settings WHERE tenant_id = $1 AND is_active)", tenant_id)
+    )
+
+
 async def list_settings_of_lanes(conn: Connection, lanes: Sequence[UUID]) -> list[EmailSettings]:
     """The rows that the claimed mails go out through, whoever they belong to."""
     rows = await conn.fetch("SELECT * FROM email_settings WHERE id = ANY($1::uuid[]) AND is_active", lanes)

@@ -53,6 +53,15 @@ async def lock_template(conn: Connection, tenant_id: UUID, template_id: UUID) ->
     return msgspec.convert(dict(row), EmailTemplate)
 
 
+async def has_template(conn: Connection, tenant_id: UUID, template_id: UUID) -> bool:
+    """Whether the tenant has a template of that id."""
+    return bool(
+        await conn.fetchval(
+            "SELECT EXISTS (SELECT FROM email_templates WHERE tenant_id = $1 AND id = $2)", tenant_id, template_id
+        )
+    )
+
+
 async def list_choices(conn: Connection, tenant_ids: Sequence[UUID], slugs: Sequence[str]) -> list[TemplateChoice]:
     """Every template of these tenants, or of the platform, under one of these slugs, without its text."""
     rows = await conn.fetch(
@@ -135,3 +144,19 @@ async def delete_template(conn: Connection, tenant_id: UUID, template_id: UUID) 
     )
     if row is None:
         raise NotFound("no such template of yours")
+
+
+async def delete_default(conn: Connection, tenant_id: UUID, slug: str, locale: str) -> bool:
+    """Removes the template of that slug and locale if a migration wrote it and nobody has edited it; whether it did."""
+    row = await conn.fetchrow(
+        """
+        DELETE FROM email_templates
+        WHERE tenant_id = $1 AND slug = $2 AND locale = $3
+          AND id::text LIKE '00000000-0000-7000-8000-%' AND updated_at = created_at
+        RETURNING id
+        """,
+        tenant_id,
+        slug,
+        locale,
+    )
+    return row is not None

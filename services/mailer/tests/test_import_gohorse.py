@@ -1,0 +1,108 @@
+"""GoHorse's two tables in a database of their own, copied by the command that the Makefile calls."""
+
+import os
+import subprocess
+import sys
+from uuid import UUID
+
+import asyncpg
+
+from chassis.db import Database, transaction
+from chassis.secrets import SecretBox
+from chassis.settings import Secret
+from contracts.tenancy import PLATFORM_TENANT_ID
+from mailer import store
+from mailer.usecases.open_origin import open_origin
+from testkit.plugin import ServiceEnv
+
+TABLES = """
+CREATE TABLE email_settings (
+    id uuid PRIMARY KEY, provider varchar, smtp_host varchar, smtp_port int, smtp_user varchar, smtp_pass varchar,
+    smtp_secure boolean, sender_name varchar, sender_email varchar, amqp_url varchar, is_active boolean);
+CREATE TABLE email_templates (
+    id uuid PRIMARY KEY, slug varchar, subject varchar, body_html text, variables text[],
+    "createdAt" timestamp DEFAULT now());
+"""
+ACTIVE, SECOND, PORTLESS = (UUID(int=n + 1) for n in range(3))
+WELCOME, RECEIPT, PARTIAL = (UUID(int=n + 11) for n in range(3))
+
+
+async def fill(url: str) -> None:
+    conn = await asyncpg.connect(url)
+    try:
+        await conn.execute(TABLES)
+        await conn.executemany(
+            "INSERT INTO email_settings VALUES ($1, 'ses', 'smtp.example.com', $2, 'user', 's3cret', true, 'GoHorse',"
+            " 'jobs@gohorse.example.com', 'amqp://u:p@mq.example.com', true)",
+            [(ACTIVE, 465), (SECOND, 587), (PORTLESS, None)],
+        )
+        await conn.executemany(
+            "INSERT INTO email_templates (id, slug, subject, body_html, variables) VALUES ($1, $2, $3, $4, $5)",
+            [
+                (WELCOME, "welcome", "Olá {{name}}", "<p>{{#if plan}}{{plan.name}}{{/if}}</p>", ["name"]),
+                (RECEIPT, "receipt", "Recibo", "{{#each items}}<li>{{this}}</li>{{/each}}", ["items"]),
+                (PARTIAL, "partial", "x", "<p>\n  {{> footer}}</p>", None),
+            ],
+        )
+    finally:
+        await conn.close()
+
+
+async def test_rows_are_copied_once_and_every_refusal_is_told(
+    database_url: str, service_env: ServiceEnv, db_role_secret: str
+) -> None:
+    await fill(database_url)
+    env = await service_env("mailer")
+
+    def command() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "mailer.app", "import-gohorse", database_url],
+            env=os.environ | env,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    first = command()
+    assert first.returncode == 1, first.stderr
+    lines = first.stdout.splitlines()
+    assert lines[-1] == "6 rows, 2 refused"
+    assert f"taken    email_settings {ACTIVE}" in lines
+    assert f"taken    email_settings {SECOND} not active here: another row is" in lines
+    [portless] = [line for line in lines if str(PORTLESS) in line]
+    assert portless.startswith("refused")
+    assert "smtp_port" in portless
+    assert f"taken    email_templates {WELCOME} in place of the default" in lines
+    [partial] = [line for line in lines if str(PARTIAL) in line]
+    assert "line 2, column" in partial
+    assert "s3cret" not in first.stdout + first.stderr
+
+    second = command()
+    assert second.returncode == 1
+    assert [line.split()[0] for line in second.stdout.splitlines()[:-1]].count("present") == 4
+
+    db = Database(env["DATABASE_URL"], "mailer", Secret(db_role_secret))
+    await db.open()
+    try:
+        async with transaction(db, PLATFORM_TENANT_ID) as conn:
+            settings = await store.email_settings.get_settings(conn, PLATFORM_TENANT_ID, ACTIVE)
+            template = await store.email_templates.get_template(conn, PLATFORM_TENANT_ID, WELCOME)
+    finally:
+        await db.close()
+    assert b"s3cret" not in (settings.smtp_pass or b"")
+    assert open_origin(settings, SecretBox(Secret(env["SECRETS_KEY"]))).server.password == "s3cret"
+    assert b"mq.example.com" not in (settings.amqp_url or b"")
+    assert (template.syntax, template.variables) == ("handlebars", ["name", "plan"])
+
+
+def run(*arguments: str, env: dict[str, str]) -> int:
+    return subprocess.run(
+        [sys.executable, "-m", "mailer.app", *arguments], env=os.environ | env, capture_output=True, timeout=60
+    ).returncode
+
+
+async def test_bad_usage_and_a_silent_database_exit_with_2(service_env: ServiceEnv) -> None:
+    env = await service_env("mailer")
+    assert run(env=env) == 2
+    assert run("import-gohorse", "postgres://127.0.0.1:1/none", env=env) == 2
+    assert run("import-gohorse", "postgres://127.0.0.1:1/none", "not-a-uuid", env=env) == 2
