@@ -1,6 +1,7 @@
 """A served process: several apps in one loop, bounded heads, a shutdown in order, and exit codes that tell."""
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -20,7 +21,7 @@ from .client import Env
 
 HERE = Path(__file__).parent
 Process = subprocess.Popen[str]
-Launch = Callable[[dict[str, str]], Process]
+Launch = Callable[..., Process]
 
 
 @pytest.fixture
@@ -28,10 +29,10 @@ def launch() -> Iterator[Launch]:
     """Starts `python -m chassis serve sample` with an environment; ends it if the test does not."""
     processes: list[Process] = []
 
-    def started(env: dict[str, str]) -> Process:
+    def started(env: dict[str, str], *arguments: str) -> Process:
         environment = {**os.environ, **env, "PYTHONPATH": str(HERE)}
         process = subprocess.Popen(
-            [sys.executable, "-m", "chassis", "serve", "sample"],
+            [sys.executable, *(arguments or ("-m", "chassis", "serve", "sample"))],
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -48,20 +49,20 @@ def launch() -> Iterator[Launch]:
 
 async def status(url: str, **options: object) -> int:
     try:
-        async with httpx.AsyncClient(timeout=5) as http:
+        async with httpx.AsyncClient(timeout=30) as http:
             return (await http.get(url, **options)).status_code  # type: ignore[arg-type]
     except httpx.TransportError:
         return 0
 
 
-async def eventually(url: str, wanted: int, timeout_s: float = 20) -> None:
+async def eventually(url: str, wanted: int, timeout_s: float = 60) -> None:
     deadline = time.monotonic() + timeout_s
     while (got := await status(url)) != wanted:
         assert time.monotonic() < deadline, f"{url}: {got}, not {wanted}"
         await asyncio.sleep(0.05)
 
 
-async def end(process: Process, timeout_s: float = 20) -> tuple[int, str]:
+async def end(process: Process, timeout_s: float = 60) -> tuple[int, str]:
     output, _ = await asyncio.to_thread(process.communicate, timeout=timeout_s)
     return process.returncode, output
 
@@ -73,14 +74,14 @@ async def ports(env: Env, **overrides: str) -> dict[str, str]:
 async def test_sigterm_finishes_what_is_in_flight_and_exits_with_0(
     env: Env, launch: Launch, identities: Identities
 ) -> None:
-    settings = await ports(env, DRAIN_WAIT_S="0.5")
+    settings = await ports(env, DRAIN_WAIT_S="3")
     process = launch(settings)
     url, private = f"http://127.0.0.1:{settings['PORT']}", f"http://127.0.0.1:{settings['METRICS_PORT']}"
     await eventually(f"{url}/health/ready", 200)
     slow = asyncio.create_task(status(f"{url}/slow", headers=identities.headers("sample")))
     await asyncio.sleep(0.2)
     process.send_signal(signal.SIGTERM)
-    await eventually(f"{private}/health/ready", 503, 2)
+    await eventually(f"{private}/health/ready", 503, 3)
     assert await status(f"{url}/health/live") == 200, "still accepts while others learn that it is not ready"
     assert await slow == 200
     code, output = await end(process)
@@ -111,6 +112,26 @@ async def test_metrics_are_on_the_private_port_only(env: Env, launch: Launch, id
             assert name in metrics
         assert (await http.get(f"{private}/openapi.json")).json()["info"]["title"] == "sample"
         assert (await http.get(f"{private}/anything")).status_code == 404
+
+
+async def test_two_apps_in_one_loop_are_two_services(env: Env, launch: Launch, identities: Identities) -> None:
+    first, second = await ports(env), await ports(env)
+    code = "import json, sys; from sample.app import build; from chassis.serve import serve_all\n"
+    code += "sys.exit(serve_all([(build, env) for env in json.loads(sys.argv[1])]))"
+    process = launch({}, "-c", code, json.dumps([first, second]))
+    headers = identities.headers("sample", permissions=["*"])
+    for settings, requests in ((first, 1), (second, 2)):
+        await eventually(f"http://127.0.0.1:{settings['PORT']}/health/ready", 200)
+        for _ in range(requests):
+            assert await status(f"http://127.0.0.1:{settings['PORT']}/nothing", headers=headers) == 404
+    for settings, requests in ((first, 1), (second, 2)):
+        async with httpx.AsyncClient() as http:
+            metrics = (await http.get(f"http://127.0.0.1:{settings['METRICS_PORT']}/metrics")).text
+        line = 'http_server_request_duration_seconds_count{method="GET",route="unmatched",status="4xx"}'
+        assert f"{line} {requests}.0" in metrics
+    process.send_signal(signal.SIGINT)
+    code_, output = await end(process)
+    assert code_ == 0, output
 
 
 async def test_heads_are_bounded(env: Env, launch: Launch) -> None:

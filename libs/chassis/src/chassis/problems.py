@@ -11,6 +11,7 @@ from litestar import Request, Response
 from litestar.exceptions import (
     ClientException,
     HTTPException,
+    InternalServerException,
     ValidationException,
 )
 from litestar.status_codes import HTTP_413_REQUEST_ENTITY_TOO_LARGE
@@ -142,6 +143,8 @@ def _of_http_exception(error: Exception) -> ServiceError | None:
         return None
     if error.status_code == HTTP_413_REQUEST_ENTITY_TOO_LARGE:
         return TooLarge("The body is larger than this operation reads.")
+    if isinstance(error, InternalServerException) and "client disconnected" in error.detail:
+        return Malformed("The body was not sent to its end.")  # nobody reads this, and it is no defect of ours
     if isinstance(error, ClientException) and error.status_code == 400:
         return Malformed("The request cannot be read.")
     return None

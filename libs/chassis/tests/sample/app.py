@@ -92,8 +92,8 @@ async def find_title(
 
 @get("/slow")
 async def slow() -> dict[str, bool]:
-    """Takes a second, for the shutdown to wait for."""
-    await asyncio.sleep(1)
+    """Takes four seconds, for the shutdown to wait for."""
+    await asyncio.sleep(4)
     return {"done": True}
 
 
