@@ -4,19 +4,20 @@ import re
 from html import unescape
 
 #: One tag, or a run of text. A `<` that opens no tag is text; `[^<>]*` keeps a body of nothing but `<` linear.
-_PIECES = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*)((?:[^<>\"']|\"[^\"<]*\"|'[^'<]*')*)>|<![^<>]*>|[^<]+|<")
+_PIECES = re.compile(
+    r"""<(/?)([a-zA-Z][a-zA-Z0-9]*)([^<>"']*(?:(?:"[^"<]*"|'[^'<]*')[^<>"']*)*)>|<![^<>]*>|([^<]+|<)"""
+)
 _HREF = re.compile(r"""\bhref\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s>"']+))""", re.IGNORECASE)
 _ALT = re.compile(r"""\balt\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s>"']+))""", re.IGNORECASE)
-_SPACES = re.compile(r"[ \t\r\n\f\v]+")
-_SILENT = frozenset(("head", "style", "script", "title", "template", "noscript"))
-_CLOSINGS = {name: re.compile(rf"</{name}\b[^<>]*>", re.IGNORECASE) for name in _SILENT}
+_SILENT = re.compile(r"<(?:!--|(head|style|script|title|template|noscript)\b[^<>]*>)", re.IGNORECASE)
 _PARAGRAPHS = frozenset(("p", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "table", "blockquote", "pre", "hr"))
 _LINES = frozenset(("div", "tr", "li", "section", "article", "header", "footer", "center", "dt", "dd", "tbody"))
 _CELLS = frozenset(("td", "th"))
+_KNOWN = _PARAGRAPHS | _LINES | _CELLS | {"a", "img", "br"}
 #: Marks in the text under way: at least a new line, exactly one more line, an empty line between.
 _NEW_LINE, _BREAK, _PARAGRAPH = "\x00", "\x01", "\x02"
 _MARKS = re.compile("[\x00-\x02]")
-_GAPS = re.compile(" ?[\x00-\x02](?: ?[\x00-\x02])* ?")
+_GAPS = re.compile("[\x00-\x02](?: ?[\x00-\x02])* ?")
 
 
 def to_plain_text(html: str) -> str:
@@ -25,31 +26,38 @@ def to_plain_text(html: str) -> str:
     Styles, scripts and comments are left out; the result ends in one line break unless it is empty.
     """
     writer = _Writer()
-    at, end = 0, len(html)
-    unclosed: set[str] = set()
-    while at < end:
-        if html.startswith("<!--", at):
-            comment_end = html.find("-->", at + 4)
-            at = end if comment_end < 0 else comment_end + 3
-            continue
-        piece = _PIECES.match(html, at)
-        assert piece is not None  # every character is text, a tag or a lone "<"
-        at = piece.end()
-        name = piece.group(2)
-        if name is None:
-            if not piece.group().startswith("<!"):
-                writer.text(piece.group())
-            continue
-        name = name.lower()
-        if name in _SILENT and not piece.group(1):
-            closing = None if name in unclosed else _CLOSINGS[name].search(html, at)
-            if closing is None:
-                # An unclosed <title> or <style> must not swallow the mail, nor be looked for again and again.
-                unclosed.add(name)
-            at = closing.end() if closing else at
-            continue
-        writer.tag(name, closes=bool(piece.group(1)), attributes=piece.group(3))
+    for closes, name, attributes, text in _PIECES.findall(_spoken(_MARKS.sub("", html))):
+        if text:
+            writer.text(text)
+        elif name and (name := name.lower()) in _KNOWN:
+            writer.tag(name, closes=bool(closes), attributes=attributes)
     return writer.finished()
+
+
+def _spoken(html: str) -> str:
+    """Without comments, and without the elements whose content is not for reading."""
+    out, at, unclosed = [], 0, set[str]()
+    while (opening := _SILENT.search(html, at)) is not None:
+        out.append(html[at : opening.start()])
+        name = (opening.group(1) or "").lower()
+        if not name:
+            end = html.find("-->", opening.end())
+            at = len(html) if end < 0 else end + 3
+            continue
+        closing = (
+            None if name in unclosed else re.compile(rf"</{name}\b[^<>]*>", re.IGNORECASE).search(html, opening.end())
+        )
+        if closing is None:
+            # An unclosed <title> or <style> must not swallow the mail, nor be looked for again and again.
+            unclosed.add(name)
+            at = opening.end()
+        else:
+            at = closing.end()
+    return "".join(out) + html[at:]
+
+
+def _closing(name: str) -> re.Pattern[str]:
+    return re.compile(rf"</{name}\b[^<>]*>", re.IGNORECASE)
 
 
 class _Writer:
@@ -58,7 +66,7 @@ class _Writer:
         self._link: tuple[str, int] | None = None
 
     def text(self, raw: str) -> None:
-        self._out.append(_MARKS.sub("", _SPACES.sub(" ", unescape(raw) if "&" in raw else raw)))
+        self._out.append(unescape(raw) if "&" in raw else raw)
 
     def tag(self, name: str, *, closes: bool, attributes: str) -> None:
         if name == "a":
@@ -92,8 +100,17 @@ class _Writer:
 
     def finished(self) -> str:
         self._end_link()
-        text = _GAPS.sub(_gap, _SPACES.sub(" ", "".join(self._out))).strip(" \n")
+        text = _GAPS.sub(_gap, _one_blank("".join(self._out))).replace(" \n", "\n").strip(" \n")
         return text + "\n" if text else ""
+
+
+def _one_blank(text: str) -> str:
+    # Ten times as fast as a pattern that matches every blank of the mail.
+    for blank in "\t\r\n\f\v":
+        text = text.replace(blank, " ")
+    while "  " in text:
+        text = text.replace("  ", " ")
+    return text
 
 
 def _gap(marks: re.Match[str]) -> str:
@@ -105,4 +122,4 @@ def _attribute(pattern: re.Pattern[str], attributes: str) -> str:
     if found is None:
         return ""
     value = next((group for group in found.groups() if group is not None), "")
-    return _SPACES.sub(" ", unescape(value)).strip()
+    return _one_blank(unescape(value)).strip()
