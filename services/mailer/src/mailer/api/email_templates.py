@@ -7,7 +7,7 @@ from uuid import UUID
 import msgspec
 from litestar import Response, delete, get, patch, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath, FromQuery, JSONBody
+from litestar.params import FromPath, JSONBody, QueryParameter
 
 from chassis.body_guard import StrictRequest
 from chassis.clock import Clock
@@ -92,7 +92,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 async def list_templates(
     db: NamedDependency[Database],
     identity: NamedDependency[Identity],
-    slug: FromQuery[Annotated[str, msgspec.Meta(min_length=1, max_length=200)] | None] = None,
+    slug: Annotated[str | None, QueryParameter(min_length=1, max_length=200)] = None,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Page[TemplateView]:

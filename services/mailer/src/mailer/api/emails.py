@@ -4,10 +4,9 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-import msgspec
 from litestar import get
 from litestar.di import NamedDependency
-from litestar.params import FromPath, FromQuery
+from litestar.params import FromPath, FromQuery, QueryParameter
 
 from chassis.db import Database, transaction
 from chassis.identity import Identity, requires, tenant_of
@@ -21,8 +20,8 @@ async def list_emails(
     db: NamedDependency[Database],
     identity: NamedDependency[Identity],
     status: FromQuery[Status | None] = None,
-    to: FromQuery[Annotated[str, msgspec.Meta(min_length=1, max_length=320)] | None] = None,
-    template: FromQuery[Annotated[str, msgspec.Meta(min_length=1, max_length=200)] | None] = None,
+    to: Annotated[str | None, QueryParameter(min_length=1, max_length=320)] = None,
+    template: Annotated[str | None, QueryParameter(min_length=1, max_length=200)] = None,
     since: FromQuery[datetime | None] = None,
     until: FromQuery[datetime | None] = None,
     limit: Limit = 50,

@@ -5,14 +5,14 @@ from typing import Annotated, Any, Generic, TypeVar
 from uuid import UUID
 
 import msgspec
-from litestar.params import FromQuery
+from litestar.params import QueryParameter
 
 from mailer.domain.identifiers import cursor_after, read_cursor
 
 T = TypeVar("T")
 
-Limit = FromQuery[Annotated[int, msgspec.Meta(ge=1, le=100)]]
-Cursor = FromQuery[Annotated[str, msgspec.Meta(min_length=1, max_length=64)] | None]
+Limit = Annotated[int, QueryParameter(ge=1, le=100)]
+Cursor = Annotated[str | None, QueryParameter(min_length=1, max_length=64)]
 
 
 class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):

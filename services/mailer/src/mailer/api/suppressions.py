@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 from litestar import Response, delete, get, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath, FromQuery, JSONBody
+from litestar.params import FromPath, JSONBody, QueryParameter
 
 from chassis.body_guard import StrictRequest
 from chassis.clock import Clock
@@ -30,7 +30,7 @@ class NewSuppression(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 async def list_suppressions(
     db: NamedDependency[Database],
     identity: NamedDependency[Identity],
-    email: FromQuery[Annotated[str, msgspec.Meta(min_length=1, max_length=320)] | None] = None,
+    email: Annotated[str | None, QueryParameter(min_length=1, max_length=320)] = None,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Page[Suppression]:
