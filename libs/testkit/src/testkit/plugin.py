@@ -6,6 +6,7 @@ They are not called DATABASE_URL and AMQP_URL, because tests delete queues and a
 
 import os
 import secrets
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
@@ -22,6 +23,12 @@ from testkit.tokens import Identities
 
 ServiceDatabase = Callable[[str], Awaitable[str]]
 ServiceEnv = Callable[..., Awaitable[dict[str, str]]]
+
+
+def pytest_configure() -> None:
+    """Let SIGTERM end a run as Ctrl-C does: the servers it started are stopped too."""
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def _services(root: Path) -> list[str]:
@@ -43,7 +50,7 @@ def postgres_url(request: pytest.FixtureRequest) -> str:
     if given := os.environ.get("TEST_DATABASE_URL"):
         return given
     servers: TemporaryServers = request.getfixturevalue("temporary_servers")
-    return servers.postgres("shared-postgres").start()
+    return servers.postgres_url()
 
 
 @pytest.fixture(scope="session")

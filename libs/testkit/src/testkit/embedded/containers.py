@@ -11,6 +11,7 @@ from testkit.embedded.place import open_dir
 from testkit.embedded.process import LOOPBACK, EmbeddedError, wait_for
 
 LAVINMQ_IMAGE = "cloudamqp/lavinmq:2.9.1"
+POSTGRES_IMAGE = "postgres:18"
 
 
 def docker_answers() -> bool:

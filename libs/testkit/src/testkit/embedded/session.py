@@ -3,8 +3,10 @@
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 from testkit.embedded.broker import EmbeddedBroker, embedded_broker
+from testkit.embedded.containers import POSTGRES_IMAGE, docker_answers
 from testkit.embedded.place import open_dir, state_dir
 from testkit.embedded.postgres import EmbeddedPostgres
 from testkit.embedded.process import EmbeddedError, alive
@@ -18,6 +20,7 @@ class TemporaryServers:
         self.directory = self._root / str(os.getpid())
         self._brokers: list[EmbeddedBroker] = []
         self._clusters: list[EmbeddedPostgres] = []
+        self._containers: list[Any] = []
         self._reap()
 
     def postgres(self, name: str = "postgres") -> EmbeddedPostgres:
@@ -32,6 +35,21 @@ class TemporaryServers:
         self._brokers.append(broker)
         return broker
 
+    def postgres_url(self) -> str:
+        """A started server for the whole run: embedded, else a container. Raises: EmbeddedError naming the choices."""
+        try:
+            return self.postgres("shared-postgres").start()
+        except EmbeddedError:
+            if not docker_answers():
+                raise
+        # Slow to import, and needed on few machines.
+        from testcontainers.community.postgres import PostgresContainer
+
+        container = PostgresContainer(POSTGRES_IMAGE, driver=None)
+        self._containers.append(container)
+        container.start()
+        return str(container.get_connection_url())
+
     def close(self) -> None:
         """Stop and delete everything."""
         for broker in self._brokers:
@@ -39,6 +57,8 @@ class TemporaryServers:
             broker.wipe()
         for cluster in self._clusters:
             cluster.crash()
+        for container in self._containers:
+            container.stop()
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def _reap(self) -> None:
