@@ -42,7 +42,8 @@ class TemporaryServers:
         except EmbeddedError:
             if not docker_answers():
                 raise
-        # Slow to import, and needed on few machines.
+        # Its helper container wants the engine's socket; we stop our own. Slow to import, and needed on few machines.
+        os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")
         from testcontainers.community.postgres import PostgresContainer
 
         container = PostgresContainer(POSTGRES_IMAGE, driver=None)
