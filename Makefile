@@ -31,7 +31,7 @@ check: ## lint, formatting, types, imports, architecture
 	.venv/bin/ruff check --quiet $(CHECKED)
 	.venv/bin/ruff format --quiet --check $(CHECKED)
 	.venv/bin/mypy $(CHECKED)
-	.venv/bin/lint-imports --no-timing
+	.venv/bin/lint-imports --no-logo
 
 demo: ## publish a mail job to the running system as the Go core does, and show what arrived
 	$(PYTHON_BIN) -m runner.demo
