@@ -248,3 +248,21 @@ async def test_a_bad_query_is_refused(start: Start, tenant: UUID, query: str) ->
     answer = await mailer.call("GET", f"/emails?{query}", tenant)
     assert answer.status_code == 400, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_a_public_name_that_leads_inside_is_not_connected_to(start: Start, tenant: UUID) -> None:
+    """The check at save can be outlived: a name may mean another address by the time it is used."""
+    mailer = await start(ALLOW_PRIVATE_SMTP="false")
+    async with scripted_smtp() as inside:
+        body = {"smtp_host": "smtp.example.com", "smtp_port": inside.port, "sender_email": "shop@example.com"}
+        settings = (await mailer.call("POST", "/email-settings", tenant, json=body)).json()
+        async with platform_transaction(mailer.db) as conn:
+            await conn.execute("UPDATE email_settings SET smtp_host = 'localhost'")
+        path = f"/email-settings/{settings['id']}/test-send"
+        trial = (await mailer.call("POST", path, tenant, json={"to": "ana@example.com"})).json()
+        assert (trial["outcome"], trial["detail"]) == ("deferred", "the server's name leads to an internal address")
+        assert inside.sessions == 0
+        admin = await mailer.call(
+            "POST", "/email-settings", None, kind="platform_admin", json={**body, "smtp_host": "127.0.0.1"}
+        )
+        assert admin.status_code == 201

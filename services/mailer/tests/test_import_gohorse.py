@@ -90,7 +90,10 @@ async def test_rows_are_copied_once_and_every_refusal_is_told(
     finally:
         await db.close()
     assert b"s3cret" not in (settings.smtp_pass or b"")
-    assert open_origin(settings, SecretBox(Secret(env["SECRETS_KEY"]))).server.password == "s3cret"
+    assert (
+        open_origin(settings, SecretBox(Secret(env["SECRETS_KEY"])), allow_private_smtp=False).server.password
+        == "s3cret"
+    )
     assert b"mq.example.com" not in (settings.amqp_url or b"")
     assert (template.syntax, template.variables) == ("handlebars", ["name", "plan"])
 

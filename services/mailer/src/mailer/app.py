@@ -38,6 +38,7 @@ def build(env: Mapping[str, str]) -> Litestar:
             box=box,
             default_origin=settings.default_origin,
             default_locale=settings.default_locale,
+            allow_private_smtp=settings.private_smtp,
             clock=runtime.clock,
             arrivals=arrivals,
             stopping=runtime.stopping,

@@ -5,6 +5,7 @@ waits for each reply before the next command and so cannot pipeline (RFC 2920), 
 """
 
 import asyncio
+import ipaddress
 import re
 import socket
 import ssl
@@ -17,6 +18,7 @@ import aiosmtplib
 import msgspec
 
 from contracts.errors import FieldError, Invalid
+from mailer.domain.email_settings import is_public
 from mailer.domain.smtp_answers import Meaning, Phase, judge, shown_text
 
 TlsMode = Literal["implicit", "starttls", "opportunistic", "none"]
@@ -37,6 +39,8 @@ class SmtpServer(msgspec.Struct, frozen=True, kw_only=True):
     password: str | None = None
     tls: TlsMode = "starttls"
     verify: bool = True
+    #: Named by somebody who may not make us speak to our own network: looked at again when it is connected to.
+    public_only: bool = False
 
     def __repr__(self) -> str:
         return (
@@ -167,7 +171,8 @@ class SmtpPool:
         """
         client = aiosmtplib.SMTP(
             hostname=server.host,
-            port=server.port,
+            port=None if server.public_only else server.port,
+            sock=await self._public_socket(server) if server.public_only else None,
             local_hostname=self._hello_name,
             timeout=self._limits.connect_s,
             use_tls=server.tls == "implicit",
@@ -211,6 +216,28 @@ class SmtpPool:
         except BaseException:
             client.close()
             raise
+
+    async def _public_socket(self, server: SmtpServer) -> socket.socket:
+        """A connection to the very address that was looked at: a name may mean another one a moment later."""
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(self._limits.connect_s):
+                found = await loop.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM)
+                if not all(is_public(ipaddress.ip_address(address[0])) for *_, address in found):
+                    raise SmtpMisconfigured("the server's name leads to an internal address")
+                family, kind, protocol, _, address = found[0]
+                connected = socket.socket(family, kind, protocol)
+                try:
+                    connected.setblocking(False)
+                    await loop.sock_connect(connected, address)
+                except BaseException:
+                    connected.close()
+                    raise
+        except TimeoutError:
+            raise SmtpUnreachable("no answer in time (connect)") from None
+        except OSError as error:
+            raise SmtpUnreachable(f"no connection (connect): {error}") from error
+        return connected
 
     async def _context(self, verify: bool) -> ssl.SSLContext:
         context = self._contexts.get(verify)

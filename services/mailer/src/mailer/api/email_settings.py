@@ -172,13 +172,15 @@ async def test_send(
     clock: NamedDependency[Clock],
     box: NamedDependency[SecretBox],
     smtp: NamedDependency[SmtpPool],
+    allow_private_smtp: NamedDependency[bool],
     settings_id: FromPath[UUID],
 ) -> Trial:
     """Sends one fixed mail through these settings, active or not, and says what the server said; each call sends."""
     tenant_id = tenant_of(identity)
     async with transaction(db, tenant_id) as conn:
         settings = await store.email_settings.get_settings(conn, tenant_id, settings_id)
-    return await send_test_email(open_origin(settings, box), data.to, smtp=smtp, now=clock())
+    origin = open_origin(settings, box, allow_private_smtp=allow_private_smtp)
+    return await send_test_email(origin, data.to, smtp=smtp, now=clock())
 
 
 def _view(settings: EmailSettings) -> SettingsView:

@@ -44,6 +44,7 @@ async def claim_emails(
     texts: MutableMapping[str, EmailTemplate],
     default_origin: Origin | None,
     default_locale: str,
+    allow_private_smtp: bool,
     now: datetime,
 ) -> Claimed:
     """Claims up to `limit` mails, in the caller's platform transaction, and looks up their servers and templates.
@@ -72,7 +73,7 @@ async def claim_emails(
         else:
             try:
                 row = by_lane.get(claim.lane)
-                origin = open_origin(row, box) if row else default_origin
+                origin = open_origin(row, box, allow_private_smtp=allow_private_smtp) if row else default_origin
                 variables = _variables(claim, box)
             except SecretUnreadable as error:  # the key may come back; the mail waits for it
                 draw = random.random()  # noqa: S311 - jitter

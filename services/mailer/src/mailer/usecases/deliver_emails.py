@@ -39,9 +39,14 @@ log = logging.getLogger(__name__)
 
 
 class Pace(msgspec.Struct, frozen=True, kw_only=True):
-    """How much the worker takes on. A lease is renewed while its mail is under way, so it may be short."""
+    """How much the worker takes on. A lease is renewed while its mail is under way, so it may be short.
+
+    `unrecorded` bounds, for each server, the mails that are on the wire or accepted and not yet recorded: those that
+    may be sent again when the process dies.
+    """
 
     under_way: int = 512
+    unrecorded: int = 10
     lease_s: float = 20.0
     finish_within_s: float = 10.0
 
@@ -54,6 +59,7 @@ async def deliver_emails(
     box: SecretBox,
     default_origin: Origin | None,
     default_locale: str,
+    allow_private_smtp: bool,
     clock: Clock,
     arrivals: asyncio.Event,
     stopping: asyncio.Event,
@@ -64,8 +70,29 @@ async def deliver_emails(
     `arrivals` says that there is something new; without it the queue is looked at every second. While the database is
     away nothing is claimed, and what was sent is recorded when it is back, if the lease still stands then.
     """
-    worker = _Worker(db, renderer, smtp, box, default_origin, default_locale, clock, arrivals, stopping, pace or Pace())
+    worker = _Worker(
+        db,
+        renderer,
+        smtp,
+        box,
+        default_origin,
+        default_locale,
+        allow_private_smtp,
+        clock,
+        arrivals,
+        stopping,
+        pace or Pace(),
+    )
     await worker.run()
+
+
+@dataclass
+class _Held:
+    """A claimed mail; its lease ends by the monotonic clock, which goes on while the process is frozen."""
+
+    claim: Claim
+    lease_ends_s: float
+    wire: asyncio.Semaphore | None = None
 
 
 @dataclass
@@ -76,12 +103,13 @@ class _Worker:
     box: SecretBox
     default_origin: Origin | None
     default_locale: str
+    allow_private_smtp: bool
     clock: Clock
     arrivals: asyncio.Event
     stopping: asyncio.Event
     pace: Pace
-    #: Every mail under way, and when its lease ends by the monotonic clock, which goes on while the process is frozen.
-    leases: dict[UUID, tuple[Claim, float]] = field(default_factory=dict)
+    held: dict[UUID, _Held] = field(default_factory=dict)
+    wires: dict[UUID, asyncio.Semaphore] = field(default_factory=dict)
     lanes: dict[UUID, Lane] = field(default_factory=lambda: defaultdict(Lane))
     texts: dict[str, EmailTemplate] = field(default_factory=dict)
     ended: list[tuple[Claim, Ending]] = field(default_factory=list)
@@ -126,7 +154,7 @@ class _Worker:
 
     async def _claim(self) -> int:
         """Claims what there is room for and starts on it; returns how many."""
-        places = self.pace.under_way - len(self.leases)
+        places = self.pace.under_way - len(self.held)
         if places * 4 < self.pace.under_way:
             return 0  # a claim of one mail costs as much as one of a hundred: wait for more places
         now_s = time.monotonic()
@@ -141,12 +169,13 @@ class _Worker:
                 texts=self.texts,
                 default_origin=self.default_origin,
                 default_locale=self.default_locale,
+                allow_private_smtp=self.allow_private_smtp,
                 now=self.clock(),
             )
         failpoint("mailer.after_claim")
         lease = now_s + self.pace.lease_s
-        self.leases.update({parcel.claim.id: (parcel.claim, lease) for parcel in claimed.parcels})
-        self.leases.update({claim.id: (claim, lease) for claim, _ in claimed.ended})
+        self.held.update({parcel.claim.id: _Held(parcel.claim, lease) for parcel in claimed.parcels})
+        self.held.update({claim.id: _Held(claim, lease) for claim, _ in claimed.ended})
         for claim, ending in claimed.ended:
             self._end(claim, ending)
         if claimed.parcels:
@@ -180,8 +209,11 @@ class _Worker:
     async def _send(self, parcel: Parcel, rendered: Rendered | ServiceError) -> None:
         claim, lane = parcel.claim, self.lanes[parcel.claim.lane]
         try:
-            _, lease = self.leases[claim.id]
-            if time.monotonic() > lease:
+            wire = self.wires.setdefault(claim.lane, asyncio.Semaphore(self.pace.unrecorded))
+            await wire.acquire()
+            held = self.held[claim.id]
+            held.wire = wire
+            if time.monotonic() > held.lease_ends_s:
                 self._let_go(claim)  # frozen for too long: somebody else may have it
                 return
             failpoint("mailer.before_send")
@@ -210,7 +242,9 @@ class _Worker:
         self.something_ended.set()
 
     def _let_go(self, claim: Claim) -> None:
-        self.leases.pop(claim.id, None)
+        held = self.held.pop(claim.id, None)
+        if held is not None and held.wire is not None:
+            held.wire.release()
 
     async def _record_until_closing(self) -> None:
         """Group commit: while one transaction runs the next one's endings gather, and nobody waits for a full batch."""
@@ -245,15 +279,14 @@ class _Worker:
         while True:
             await asyncio.sleep(self.pace.lease_s / 4)
             now_s = time.monotonic()
-            old = [claim for claim, lease in self.leases.values() if lease - now_s < self.pace.lease_s * 3 / 4]
+            old = [held for held in self.held.values() if held.lease_ends_s - now_s < self.pace.lease_s * 3 / 4]
             if not old:
                 continue
             try:
                 async with platform_transaction(self.db) as conn:
-                    kept = await store.emails.extend_leases(conn, old, self.pace.lease_s)
+                    kept = await store.emails.extend_leases(conn, [held.claim for held in old], self.pace.lease_s)
             except Exception as error:
                 log.warning("leases are not renewed: %r", error)
                 continue
-            for claim in old:
-                if claim.id in self.leases:
-                    self.leases[claim.id] = (claim, now_s + self.pace.lease_s if claim.id in kept else 0.0)
+            for held in old:
+                held.lease_ends_s = now_s + self.pace.lease_s if held.claim.id in kept else 0.0

@@ -3,6 +3,7 @@
 import msgspec
 
 from chassis.secrets import SecretBox
+from contracts.tenancy import PLATFORM_TENANT_ID
 from mailer.domain.addresses import Address
 from mailer.domain.email_settings import EmailSettings
 from mailer.smtp import SmtpServer
@@ -15,8 +16,8 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
     sender: Address
 
 
-def open_origin(settings: EmailSettings, box: SecretBox) -> Origin:
-    """The server and the sender of one row.
+def open_origin(settings: EmailSettings, box: SecretBox, *, allow_private_smtp: bool) -> Origin:
+    """The server and the sender of one row; a tenant's may lead to our own network only where that is allowed.
 
     Raises chassis.secrets.SecretUnreadable when the password was sealed for another row or with a key that is gone.
     """
@@ -28,6 +29,7 @@ def open_origin(settings: EmailSettings, box: SecretBox) -> Origin:
             user=settings.smtp_user,
             password=box.open(sealed, settings.tenant_id, "email_settings", settings.id) if sealed else None,
             tls="implicit" if settings.smtp_secure else "opportunistic",
+            public_only=not (allow_private_smtp or settings.tenant_id == PLATFORM_TENANT_ID),
         ),
         sender=Address(settings.sender_email, settings.sender_name),
     )

@@ -6,6 +6,7 @@ import msgspec
 
 from chassis.db import Connection
 from chassis.secrets import SecretBox
+from contracts.tenancy import PLATFORM_TENANT_ID
 from mailer import store
 from mailer.domain.email_settings import MASK, EmailSettings, SettingsChange, apply
 
@@ -20,7 +21,8 @@ async def save_settings(
     now: datetime,
 ) -> EmailSettings:
     """The row as it is written. Raises Invalid naming the field that is wrong."""
-    settings = apply(change, old, allow_private_smtp=allow_private_smtp, now=now)
+    allow_private = allow_private_smtp or old.tenant_id == PLATFORM_TENANT_ID
+    settings = apply(change, old, allow_private_smtp=allow_private, now=now)
     if isinstance(change.smtp_pass, str) and change.smtp_pass != MASK:
         sealed = box.seal(change.smtp_pass, old.tenant_id, "email_settings", old.id) if change.smtp_pass else None
         settings = msgspec.structs.replace(settings, smtp_pass=sealed)
