@@ -118,5 +118,5 @@ async def _replay_quarantined(rig: Rig) -> int:
         "SELECT id FROM mailer.dead_letters WHERE reason LIKE 'process died%' AND resolution IS NULL"
     )
     if quarantined:
-        await rig.command("dlq", "replay", "mailer", "--reason", "process died")
+        await rig.command("dlq", "mailer", "replay", "--reason", "process died")
     return len(quarantined)

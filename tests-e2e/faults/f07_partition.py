@@ -33,12 +33,12 @@ async def run(rig: Rig, size: Size) -> Verdict:
             before = rig.broker_link.accepted
             began = time.monotonic()
             await rig.broker_link.become(mode)
-            while time.monotonic() - began < silent_s:
-                if rig.broker_link.accepted > before and len(detected) < modes.index(mode) + 1:
-                    detected.append(time.monotonic() - began)
+            noticed_s = float("inf")
+            while time.monotonic() - began < silent_s and not (size.quick and noticed_s < silent_s):
+                if rig.broker_link.accepted > before:
+                    noticed_s = min(noticed_s, time.monotonic() - began)
                 await asyncio.sleep(0.05)
-            if len(detected) < modes.index(mode) + 1:
-                detected.append(float("inf"))
+            detected.append(noticed_s)
             await rig.broker_link.become(Pass())
 
     events = size.events()
@@ -51,7 +51,8 @@ async def run(rig: Rig, size: Size) -> Verdict:
     )
     p99_s, calm_s = answers.quantile_s(0.99), calm.quantile_s(0.99)
     verdict.require(
-        p99_s <= 2 * calm_s + NOISE_S, f"HTTP p99 {p99_s * 1000:.0f} ms; {calm_s * 1000:.0f} ms when all is well"
+        p99_s <= 2 * calm_s + size.noise_s(NOISE_S),
+        f"HTTP p99 {p99_s * 1000:.0f} ms; {calm_s * 1000:.0f} ms when all is well",
     )
     verdict.require(
         max(detected) <= DETECTED_WITHIN_S, f"noticed after {max(detected):.1f} s; promised {DETECTED_WITHIN_S:g} s"

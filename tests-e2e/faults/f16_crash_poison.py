@@ -50,7 +50,7 @@ async def run(rig: Rig, size: Size) -> Verdict:
     verdict.duplicated += max(0, letters - deadly)
     verdict.require(drained_s <= DRAINED_WITHIN_S, f"others drained after {drained_s:.0f} s")
     await trial.judge(mixed)
-    await rig.command("dlq", "discard", "mailer", "--reason", "process died")
+    await rig.command("dlq", "mailer", "discard", "--reason", "process died")
     verdict.trials = f"{len(work)} mails, {deadly} deadly jobs, {deaths} deaths, drained in {drained_s:.0f} s"
     return verdict
 

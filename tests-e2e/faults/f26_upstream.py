@@ -144,7 +144,7 @@ async def run(rig: Rig, size: Size) -> Verdict:
     verdict.require(beside.share_2xx() == 1.0, f"other routes: {dict(beside.statuses)} {dict(beside.broken)}")
     p99_s, calm_s = beside.quantile_s(0.99), calm.quantile_s(0.99)
     verdict.require(
-        p99_s <= 1.3 * calm_s + NOISE_S,
+        p99_s <= 1.3 * calm_s + size.noise_s(NOISE_S),
         f"other routes' p99 {p99_s * 1000:.0f} ms, {calm_s * 1000:.0f} ms when all is well",
     )
     verdict.trials = f"{posts} POSTs to a sick upstream, {beside.total} reads beside it"

@@ -248,7 +248,7 @@ async def _post(http: httpx.AsyncClient, one: Write, answers: Answers) -> bool:
     try:
         answer = await http.post(
             "/suppressions",
-            json={"email": one.address, "reason": "fault trial"},
+            json={"email": one.address, "detail": "fault trial"},
             headers={"Authorization": f"Bearer {one.token}", "Idempotency-Key": one.key},
         )
     except httpx.HTTPError as error:

@@ -43,6 +43,7 @@ from testkit.smtp_server import ScriptedSmtp
 
 TENANTS = 20
 TEMPLATE = "fault"
+AT_REST_S = 1.0
 SENT = "mailer.email.sent.v1"
 _MARKER = re.compile(r"marker:(\S+) tenant:(\S+)")
 
@@ -54,8 +55,9 @@ class Rig:
     broker_link: FaultProxy
     mailer_link: FaultProxy
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, **mailer_settings: str) -> None:
         self.directory = open_dir(directory)
+        self._mailer_settings = mailer_settings
         self.made = Secrets()
         self.tenants = [uuid.uuid4() for _ in range(TENANTS)]
         self.tokens = {tenant: self.made.tenant_token(tenant) for tenant in self.tenants}
@@ -173,6 +175,7 @@ class Rig:
             SMTP_URL=self.smtp.url,
             ALLOW_PRIVATE_SMTP="true",
             SENDER_EMAIL="no-reply@faults.example.org",
+            **self._mailer_settings,
         )
         return served("mailer", environment, log=self.directory / f"{name}.log", name=name, test_build=True)
 
@@ -250,23 +253,46 @@ class Rig:
         core = CoreConnection(self.broker.url)
         try:
             for queue in (QUEUE, OBSERVER):
-                waits[queue] = (await core.waiting(queue))[0]
+                ready, consumers = await core.waiting(queue)
+                # Without a consumer a queue rests only because nobody looks.
+                waits[queue] = ready or (consumers == 0 and queue == QUEUE)
         finally:
             await core.close()
         return {place: count for place, count in waits.items() if count}
 
-    async def settle(self, *, timeout_s: float) -> float | None:
-        """Seconds until everything is at rest; None when it is not in time."""
+    async def settle(self, *, timeout_s: float, observed: bool = True) -> float | None:
+        """Seconds until everything is at rest, and stays so for a second; None when it is not in time.
+
+        A queue does not count what a consumer has in hand and has not yet stored: hence the second.
+        """
         began = time.monotonic()
+        since: float | None = None
         while time.monotonic() - began < timeout_s:
             try:
-                at_rest = not await self.unfinished()
+                waits = await self.unfinished()
             except Exception:  # a part is just coming back
-                at_rest = False
-            if at_rest:
-                return time.monotonic() - began
+                waits = {"a part": 1}
+            if not observed:
+                waits.pop(OBSERVER, None)
+            if waits:
+                since = None
+            elif since is None:
+                since = time.monotonic()
+            elif time.monotonic() - since >= AT_REST_S:
+                return since - began
             await asyncio.sleep(0.2)
         return None
+
+    async def fate(self, addresses: Sequence[str]) -> list[str]:
+        """What the product says of mails to these addresses, for a person who looks for a lost one."""
+        rows = await self.database.fetch(
+            "SELECT to_email, status, reason FROM mailer.emails WHERE to_email = ANY ($1::text[])", list(addresses)
+        )
+        letters = await self.database.fetch(
+            "SELECT reason, count(*) AS n FROM mailer.dead_letters WHERE resolution IS NULL GROUP BY reason LIMIT 5"
+        )
+        told = [f"{row['to_email']} is {row['status']}: {row['reason']}" for row in rows]
+        return [*told, *(f"{row['n']} dead: {row['reason'][:200]}" for row in letters)]
 
     async def told(self, email_ids: Iterable[uuid.UUID], *, timeout_s: float = 10) -> set[uuid.UUID]:
         """Those of these sent mails whose event has not been observed, after giving it time."""

@@ -77,12 +77,12 @@ class Trial:
             drained_s is not None and drained_s <= DRAIN_S,
             f"not drained {DRAIN_S:g} s after the last fault ended: {drained_s or await self.rig.unfinished()}",
         )
-        self.judge_mails(work)
+        await self.judge_mails(work)
         await self.judge_events()
         if posts:
             await self.judge_writes(posts)
 
-    def judge_mails(self, work: Sequence[Job]) -> None:
+    async def judge_mails(self, work: Sequence[Job]) -> None:
         """Each confirmed job is one mail of its own tenant."""
         mails = self.mails()
         tenant_of = {job.key: job.tenant_id for job in work}
@@ -90,7 +90,9 @@ class Trial:
         missing = sorted(confirmed - mails.keys())
         self.verdict.lost += len(missing)
         if missing:
-            self.verdict.notes.append(f"lost: {', '.join(missing[:5])}")
+            addresses = [job.to for job in work if job.key in missing[:5]]
+            fates = await self.rig.fate(addresses)
+            self.verdict.notes.append(f"lost: {', '.join(missing[:5])}; {'; '.join(fates) or 'no trace of them'}")
         unexpected = mails.keys() - tenant_of.keys()
         self.verdict.require(not unexpected, f"mails nobody asked for: {sorted(unexpected)[:5]}")
         foreign = [key for key, copies in mails.items() if any(one.tenant != tenant_of.get(key) for one in copies)]
@@ -142,6 +144,8 @@ class Trial:
         stored: dict[str, list[tuple[UUID, UUID]]] = defaultdict(list)
         for row in rows:
             stored[row["email"]].append((row["id"], row["tenant_id"]))
+        unfinished = [one.key for one in posts if one.key not in self.answers.created]
+        self.verdict.require(not unfinished, f"{len(unfinished)} writes never succeeded: {dict(self.answers.statuses)}")
         for one in posts:
             found = stored.get(one.address, [])
             answered = self.answers.created.get(one.key)

@@ -20,6 +20,10 @@ class Size:
             return at_least if quick is None else quick
         return max(at_least, math.ceil(bar * self.scale))
 
+    def noise_s(self, usual: float) -> float:
+        """How much of a latency is the machine's: in a quick slice other tests run beside it, only seconds tell."""
+        return 1.5 if self.quick else usual
+
     def events(self, bar: int = 10_000, *, quick: int = 40) -> int:
         """How many events a row plays."""
         return self.of(bar, at_least=quick, quick=quick)
