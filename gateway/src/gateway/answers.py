@@ -28,6 +28,8 @@ async def send_problem(send: Send, error: ServiceError, path: bytes, trace_id: b
         fields.append((b"retry-after", str(error.retry_after_s).encode()))
     elif error.status == 503:
         fields.append((b"retry-after", b"2"))
+    if error.status in (408, 413):
+        fields.append((b"connection", b"close"))  # the rest of the body is not wanted
     if isinstance(error, MethodNotAllowed):
         fields.append((b"allow", error.allow.encode()))
     body = problem_body(

@@ -1,6 +1,7 @@
 """Composition root: environment -> verifier, table, upstreams -> the edge, ready to be served."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import msgspec
@@ -35,10 +36,16 @@ def build(env: Mapping[str, str], table: Mapping[str, tuple[Row, ...]] = ROUTES)
     """The gateway for this environment. Raises SettingsError."""
     settings = load(GatewaySettings, env)
     logs.install(settings.log_level, secrets_of(settings))
+    return _assemble(settings, table)
+
+
+@contextmanager
+def _naming(variable: str) -> Iterator[None]:
+    """Turns the ValueError of what is built from `variable` into a refusal that names it."""
     try:
-        return _assemble(settings, table)
+        yield
     except ValueError as error:
-        raise SettingsError([str(error)]) from None
+        raise SettingsError([f"{variable} is refused: {error}"]) from None
 
 
 def _assemble(settings: GatewaySettings, table: Mapping[str, tuple[Row, ...]]) -> ServedApp:
@@ -53,8 +60,12 @@ def _assemble(settings: GatewaySettings, table: Mapping[str, tuple[Row, ...]]) -
         matcher.add(method, row.path, Endpoint(row, service, upstreams.get(service), limits[row.policy.access], count))
         providers.add(row.policy.provider or "")
     health = Health({})
-    origins = Origins(settings.cors_origins)
-    identities = IdentityHeaders(IdentitySigner(settings.internal_signing_key.reveal()))
+    with _naming("CORS_ORIGINS"):
+        origins = Origins(settings.cors_origins)
+    with _naming("TRUSTED_PROXIES"):
+        proxies = Proxies(settings.trusted_proxies)
+    with _naming("INTERNAL_SIGNING_KEY"):
+        identities = IdentityHeaders(IdentitySigner(settings.internal_signing_key.reveal()))
     docs = Docs(table, upstreams, identities)
     endpoint = settings.otel_exporter_otlp_endpoint
     edge = Edge(
@@ -62,7 +73,7 @@ def _assemble(settings: GatewaySettings, table: Mapping[str, tuple[Row, ...]]) -
         pages=_pages(health, docs),
         door=Door(_verifier(settings), origins, providers),
         origins=origins,
-        proxies=Proxies(settings.trusted_proxies),
+        proxies=proxies,
         identities=identities,
         address_limit=limits[Access.PUBLIC],
         health=health,
@@ -95,9 +106,11 @@ def _upstreams(settings: GatewaySettings, table: Mapping[str, tuple[Row, ...]]) 
     )
     found: dict[str, Upstream] = {}
     for service in table:
-        url = getattr(settings, "upstream_" + service.replace("-", "_"))
+        name = "upstream_" + service.replace("-", "_")
+        url = getattr(settings, name)
         if url:
-            found[service] = Upstream(service, url, limits, Breaker(cool_down_s=settings.breaker_cool_down_s))
+            with _naming(name.upper()):
+                found[service] = Upstream(service, url, limits, Breaker(cool_down_s=settings.breaker_cool_down_s))
     return found
 
 

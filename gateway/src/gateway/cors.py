@@ -21,7 +21,7 @@ class Origins:
         for origin in self._allowed:
             scheme, separator, host = origin.partition(b"://")
             if scheme not in (b"http", b"https") or not separator or not host or b"/" in host or b"*" in host:
-                raise ValueError("an origin of CORS_ORIGINS is not scheme://host[:port]")
+                raise ValueError("they are not origins: a scheme, a host and perhaps a port, without wildcards")
 
     def knows(self, origin: bytes | None, scheme: str, host: bytes | None) -> bool:
         """Whether a page of `origin` may use the cookie: a listed one, or one of ours."""

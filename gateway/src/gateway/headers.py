@@ -115,7 +115,11 @@ class Proxies:
 
     def __init__(self, networks: Iterable[str]) -> None:
         """`networks` as addresses or CIDR. Raises ValueError."""
-        self._networks: list[IPv4Network | IPv6Network] = [ip_network(network, strict=False) for network in networks]
+        try:
+            found = [ip_network(network, strict=False) for network in networks]
+        except ValueError:
+            raise ValueError("they are not addresses or networks in CIDR") from None
+        self._networks: list[IPv4Network | IPv6Network] = found
 
     def client(self, peer: str, scheme: str, read: dict[bytes, bytes]) -> tuple[str, str]:
         """The client's address and scheme: the peer's own, or what a trusted peer says of the last untrusted hop."""

@@ -28,14 +28,14 @@ ROLE_PERMISSIONS: Final[Mapping[str, frozenset[str]]] = {
     "platform_admin": ALL_PERMISSIONS,
     "manager": (_READ_ALL - _SENSITIVE)
     | {
-        *("emails:send", "email_templates:write", "suppressions:write", "messages:send", "agents:write", "leads:write"),
+        *("email_templates:write", "suppressions:write", "messages:send", "agents:write", "leads:write"),
         *("campaigns:write", "campaigns:publish", "billing:write", "reports:export", "members:write"),
     },
     "user": _DAILY,
     "member": _DAILY,
     "professional": _DAILY | {"messages:send", "leads:write"},
     "doctor": _DAILY | {"messages:send", "leads:write"},
-    "receptionist": _DAILY | {"emails:send", "messages:send", "leads:write", "billing:read"},
+    "receptionist": _DAILY | {"messages:send", "leads:write", "billing:read"},
     "affiliate": frozenset({"affiliates:write", "campaigns:read"}),
 }
 

@@ -24,6 +24,7 @@ MAX_HEAD_BYTES: Final = 16 * 1024
 MAX_HEADERS: Final = 100
 HEAD_TIMEOUT_S: Final = 10.0
 WRITE_STALL_S: Final = 30.0
+LINGER_S: Final = 5.0
 _SWEEP_S: Final = 2.5
 _MAX_IDLE_FEED_BYTES: Final = 64 * 1024  # of chunk extensions and trailers that carry no body
 _MAX_DISCARDED_BYTES: Final = 16 * 1024 * 1024  # of a body that nobody reads, its answer being out
@@ -57,6 +58,7 @@ class EdgeCycle(RequestResponseCycle):
         self.expected_content_length = 0
         self._head = b""
         self._has_length = False
+        self._linger = protocol.linger
 
     async def run_asgi(self, app: Any) -> None:
         """Run the app; an answer that it does not finish is cut off, so that nobody takes it for whole."""
@@ -141,7 +143,10 @@ class EdgeCycle(RequestResponseCycle):
             self.response_complete = True
             self.message_event.set()
             if not self.keep_alive:
-                self.transport.close()
+                if self.more_body:
+                    self._linger()
+                else:
+                    self.transport.close()
             self.on_response()
 
 
@@ -150,6 +155,7 @@ class EdgeHttp(HttpToolsProtocol):
 
     _closing = False  # a refusal is out, or the connection is no longer HTTP: what follows is not read
     _in_head = False
+    _lingering = False
     _refusal: ServiceError | None = None
     _head_bytes = 0
     _pending_bytes = 0
@@ -303,6 +309,9 @@ class EdgeHttp(HttpToolsProtocol):
         if not cycle.response_complete:
             cycle.more_body = False
             cycle.message_event.set()
+        elif self._lingering:
+            self._closing = True
+            self.transport.close()
 
     def on_response_complete(self) -> None:
         """The answer is out: on to the next request, which may be here already."""
@@ -314,6 +323,12 @@ class EdgeHttp(HttpToolsProtocol):
         if self.pipeline:
             cycle, app = self.pipeline.pop()
             self._start_asgi_task(cycle, app)
+
+    def linger(self) -> None:
+        """End our side, then read on: a close with bytes unread resets the connection and loses the answer."""
+        self._lingering = True
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
 
     def _stop(self, error: ServiceError) -> None:
         self._refusal = error
@@ -356,7 +371,9 @@ class EdgeHttp(HttpToolsProtocol):
         if self.cycle is not None and not self.cycle.response_complete:
             return
         waited_s = now - self._since
-        if self._in_head:
+        if self._lingering and waited_s > LINGER_S:
+            self.transport.abort()
+        elif self._in_head:
             if waited_s > HEAD_TIMEOUT_S and not self._closing:
                 self._refuse(RequestTimeout("the request's head did not arrive in time"))
         elif waited_s > (self.timeout_keep_alive if self.cycle is not None else HEAD_TIMEOUT_S):

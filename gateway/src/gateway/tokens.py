@@ -27,7 +27,8 @@ _MAX_TIME: Final = 253_402_300_799  # the end of the year 9999
 _HS256_SIGNATURE: Final = 43  # base64url of 32 bytes
 _SEGMENTS: Final = re.compile(rb"([A-Za-z0-9_-]{1,700})\.([A-Za-z0-9_-]{1,4096})\.([A-Za-z0-9_-]{43})")
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_NAME: Final = re.compile(r"[^\x00-\x20\x7f-\xa0]{1,128}")
+# No control, blank or surrogate: names go into headers, logs and databases.
+_NAME: Final = re.compile(r"[^\x00-\x20\x7f-\xa0\u2028\u2029\ud800-\udfff]{1,128}")
 
 #: Tenants of the older systems are named by words ("default"); ours by UUID. The same word is always the same UUID.
 TENANT_NAMESPACE: Final = uuid5(NAMESPACE_URL, "urn:backoffice:tenant")

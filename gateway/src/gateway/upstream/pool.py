@@ -41,7 +41,7 @@ class Upstream:
     def __init__(self, service: str, url: str, limits: Limits, breaker: Breaker) -> None:
         parts = urlsplit(url)
         if parts.scheme != "http" or not parts.hostname or parts.path not in ("", "/"):
-            raise ValueError(f"the address of {service} is not http://host:port")
+            raise ValueError("it is not the http address of a host and port")
         self.service = service
         self.breaker = breaker
         self.limits = limits
