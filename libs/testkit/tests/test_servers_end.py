@@ -1,5 +1,6 @@
 """A test run that is ended from outside takes its servers with it."""
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 
 from testkit.embedded.place import state_dir
 from testkit.embedded.process import alive
+from testkit.embedded.session import TemporaryServers
 
 WAITS = """
 import time
@@ -45,3 +47,17 @@ def test_sigterm_ends_the_run_and_its_postgres(tmp_path: Path) -> None:
         time.sleep(0.05)
     assert not alive(postmaster)
     assert not place.exists()
+    shutil.rmtree(state_dir(tmp_path))
+
+
+def test_the_next_run_ends_what_a_killed_one_left(tmp_path: Path) -> None:
+    start = "import os, sys, signal; from pathlib import Path; from testkit.embedded.session import TemporaryServers\n"
+    start += "server = TemporaryServers(Path(sys.argv[1])).postgres('nested/name'); server.start()\n"
+    start += "print(server.pid, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
+    killed = subprocess.run([sys.executable, "-c", start, tmp_path], capture_output=True, text=True, check=False)
+    postmaster = int(killed.stdout)
+    assert alive(postmaster)
+    TemporaryServers(tmp_path).close()
+    assert not alive(postmaster)
+    assert list((state_dir(tmp_path) / "tests").iterdir()) == []
+    shutil.rmtree(state_dir(tmp_path))

@@ -144,6 +144,8 @@ class RabbitmqNode:
             "RABBITMQ_CONF_ENV_FILE": str(home / "env.conf"),
             "RABBITMQ_PID_FILE": str(home / "rabbitmq.pid"),
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
+            # Every Erlang program would otherwise start an epmd daemon of its own where it finds none.
+            "ERL_FLAGS": "-start_epmd false",
             # The script then becomes the node instead of minding it, so that signals and exit codes are the node's.
             "RUNNING_UNDER_SYSTEMD": "true",
         }

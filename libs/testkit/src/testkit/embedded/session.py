@@ -67,8 +67,10 @@ class TemporaryServers:
         for leftover in self._root.glob("[0-9]*"):
             if alive(int(leftover.name)):
                 continue
-            for place in leftover.iterdir():
+            # By what marks a server's folder, wherever it was put: a name may hold a path.
+            for place in {path.parent for path in leftover.rglob("postgres.password")}:
                 EmbeddedPostgres(place).end_orphans()
+            for place in {path.parent for path in leftover.rglob("broker.json")}:
                 try:
                     embedded_broker(place).end_orphans()
                 except EmbeddedError:
