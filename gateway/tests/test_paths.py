@@ -279,4 +279,4 @@ def test_memory_of_paths_is_bounded() -> None:
     matcher.add("GET", "/a/{x}", "x")
     for number in range(20_000):
         assert matcher.find(b"/a/%d" % number) is not None
-    assert len(matcher._remembered) <= 4096
+    assert len(matcher.remembered) <= 4096

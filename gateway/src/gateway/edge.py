@@ -91,7 +91,8 @@ class Edge:
         head: Head | None = None
         try:
             method: str = scope["method"]
-            check_target(path, scope["query_string"])
+            if path not in self._matcher.remembered or scope["query_string"]:
+                check_target(path, scope["query_string"])  # what the matcher remembers has passed it before
             page = self._pages.get(path)
             if page is not None:
                 await self._show(page, method, send)

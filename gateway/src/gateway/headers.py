@@ -1,9 +1,9 @@
 """What is read from a request's head and what of it may go on to a service: named headers only, nothing else."""
 
-import os
 import re
 from collections.abc import Iterable
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from random import getrandbits
 from typing import Final
 
 from contracts.errors import Malformed, Unauthenticated
@@ -85,7 +85,7 @@ class Head:
         if known is not None:
             self.trace_id, self.trace_flags = known.group(1), known.group(2)
         else:
-            self.trace_id, self.trace_flags = os.urandom(16).hex().encode(), b"01"
+            self.trace_id, self.trace_flags = b"%032x" % getrandbits(128), b"01"  # an id, not a secret
         request_id = self.read.get(b"x-request-id")
         known_id = request_id is not None and _REQUEST_ID.fullmatch(request_id) is not None
         self.request_id = request_id if known_id and request_id is not None else self.trace_id

@@ -22,7 +22,8 @@ class Matcher(Generic[T]):
 
     def __init__(self) -> None:
         self._root: _Node[T] = _Node()
-        self._remembered: dict[bytes, tuple[bytes, Mapping[str, T]]] = {}
+        #: Paths found before, with their answers.
+        self.remembered: dict[bytes, tuple[bytes, Mapping[str, T]]] = {}
 
     def add(self, method: str, template: str, value: T) -> None:
         """Answer `method` on `template` with `value`. Raises ValueError when it is taken or not a path."""
@@ -44,16 +45,16 @@ class Matcher(Generic[T]):
 
     def find(self, path: bytes) -> tuple[bytes, Mapping[str, T]] | None:
         """The path that goes upstream (without `/api`) and its methods, or None; `path` must be canonical."""
-        found = self._remembered.get(path)
+        found = self.remembered.get(path)
         if found is not None:
             return found
         inner = path[4:] if path.startswith(b"/api/") else path
         node = _walk(self._root, inner[1:].split(b"/"), 0)
         if node is None:
             return None
-        if len(self._remembered) >= _MAX_REMEMBERED:
-            self._remembered.clear()
-        found = self._remembered[path] = (inner, node.methods)
+        if len(self.remembered) >= _MAX_REMEMBERED:
+            self.remembered.clear()
+        found = self.remembered[path] = (inner, node.methods)
         return found
 
 
