@@ -64,6 +64,7 @@ async def run(rig: Rig, size: Size) -> Verdict:
                 killed[window] = _hits(log, window)
                 if killed[window] >= hits:
                     break
+            await asyncio.sleep(0.5)  # the last death is noted before the mailer is restarted in order
         finally:
             watch.cancel()
         if killed[window] < hits:

@@ -16,7 +16,7 @@ NOISE_S = 0.25
 def poison(trial: Trial, number: int) -> bytes:
     """One of ten kinds of jobs that nobody can handle; it carries its number, so that its dead letter can be found."""
     marker = f"{trial.prefix}poison-{number}."
-    good: dict[str, object] = {"to": "a@f15.example.org", "template": "fault", "variables": {"marker": marker}}
+    good: dict[str, object] = {"to": "a@f15.example.org", "template": "fault", "idempotency_key": marker}
     kinds: list[bytes] = [
         f"{marker} is no JSON".encode(),
         json.dumps([good]).encode(),

@@ -67,7 +67,7 @@ async def _letters(rig: Rig) -> int:
 async def _drained(rig: Rig, deadly: int, began: float) -> float:
     """Seconds until every deadly job is a dead letter and nothing else waits."""
     while time.monotonic() - began < 3 * DRAINED_WITHIN_S:
-        if await _letters(rig) >= deadly and await rig.settle(timeout_s=1.0) is not None:
+        if await _letters(rig) >= deadly and await rig.settle(timeout_s=5.0) is not None:
             return time.monotonic() - began
         await asyncio.sleep(0.2)
     return time.monotonic() - began

@@ -18,6 +18,8 @@ from faults.verdict import Size, Verdict
 DEADLINE_S = 15.0
 READ, WRITE = "/plans", "/contact"
 HALF_OPEN_WITHIN_S = 15.0
+#: Calls to each kind of sick upstream: enough to open its breaker, half of them writes.
+ASKED, AT_ONCE = 30, 10
 #: Beyond 1.3 times the calm p99, others may take this much: two cores carry everything.
 NOISE_S = 0.05
 
@@ -55,6 +57,15 @@ async def breaks_off(writer: asyncio.StreamWriter) -> None:
     await writer.drain()
     writer.transport.abort()
     raise ConnectionResetError
+
+
+#: What an upstream does, and what its callers may be answered.
+KINDS: tuple[tuple[str, Behaviour | None, set[int]], ...] = (
+    ("resets", resets, {502, 503}),
+    ("is down", None, {502, 503}),
+    ("babbles", babbles, {502, 503}),
+    ("breaks off", breaks_off, {200, 502, 503}),
+)
 
 
 class SickUpstream:
@@ -124,12 +135,7 @@ async def run(rig: Rig, size: Size) -> Verdict:
         reading = asyncio.create_task(_read_others(rig, gateway, beside, over))
         posts = 0
         for number in range(rounds):
-            for name, behaviour, expected in (
-                ("resets", resets, {502, 503}),
-                ("babbles", babbles, {502, 503}),
-                ("breaks off", breaks_off, {200, 502, 503}),
-                ("is down", None, {502, 503}),
-            ):
+            for name, behaviour, expected in KINDS[: 1 if size.quick else None]:
                 posts += await _sick(trial, gateway, sick, behaviour, name=f"{name} {number}", expected=expected)
                 verdict.require(
                     await _recovers(gateway, sick) <= HALF_OPEN_WITHIN_S,
@@ -165,26 +171,28 @@ async def _sick(
         await sick.stop()
     else:
         sick.behave = behaviour
-    posts = 0
     async with httpx.AsyncClient(base_url=gateway.url, timeout=40, trust_env=False) as http:
-        for number in range(30):
+
+        async def ask(number: int) -> None:
             try:
                 if number % 2:
                     answer = await http.get(READ)
                 else:
-                    posts += 1
                     answer = await http.post(WRITE, json={"mark": f"{trial.prefix}{name}-{number}"})
             except httpx.RemoteProtocolError:
                 # An answer that had begun cannot become another one: it is cut, which is what happened to it.
                 trial.verdict.require(behaviour is breaks_off, f"upstream {name}: the gateway hung up")
-                continue
+                return
             trial.verdict.require(answer.status_code in expected, f"upstream {name}: answered {answer.status_code}")
             if answer.status_code >= 500:
                 problem = answer.headers["content-type"].startswith("application/problem+json")
                 trial.verdict.require(problem, f"upstream {name}: {answer.status_code} is no problem document")
+
+        for first in range(0, ASKED, AT_ONCE):
+            await asyncio.gather(*(ask(number) for number in range(first, first + AT_ONCE)))
     if behaviour is None:
         await sick.start()
-    return posts
+    return ASKED // 2
 
 
 async def _recovers(gateway: Supervised, sick: SickUpstream) -> float:

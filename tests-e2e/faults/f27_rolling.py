@@ -50,7 +50,7 @@ async def run(rig: Rig, size: Size) -> Verdict:
         events = size.events()
         await trial.under_load(fault, events=events, writes=0, seconds=12.0 * rounds)
     bad = {status: n for status, n in answers.statuses.items() if not 200 <= status < 300}
-    verdict.require(not bad, f"answers other than 2xx: {bad}")
+    verdict.require(not bad, f"answers other than 2xx: {bad}: {answers.refusals[:3]}")
     verdict.require(not answers.broken, f"requests without an answer: {dict(answers.broken)}")
     verdict.require(max(exits) <= EXIT_WITHIN_S, f"an exit took {max(exits):.1f} s; promised {EXIT_WITHIN_S:g} s")
     restarts = rounds * 2 * INSTANCES
@@ -88,3 +88,5 @@ async def _request(request: httpx.Request, http: httpx.AsyncClient, answers: Ans
         answers.broken[f"{request.method} {error!r}"[:80]] += 1
     else:
         answers.statuses[answer.status_code] += 1
+        if not answer.is_success:
+            answers.refusals.append(f"{request.method} {answer.status_code} {answer.text[:300]}")

@@ -177,6 +177,7 @@ class Answers:
     created: dict[str, str] = field(default_factory=dict)
     times: list[tuple[float, int]] = field(default_factory=list)
     without_retry_after: int = 0
+    refusals: list[str] = field(default_factory=list)
 
     @property
     def total(self) -> int:
