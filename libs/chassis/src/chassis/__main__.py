@@ -78,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--limit", type=int, default=1000)
             command.add_argument("--rate", type=float, help="messages a second")
             command.add_argument("--dry-run", action="store_true")
-            command.add_argument("--actor", default=getpass.getuser())
+            command.add_argument("--actor", help="who does it, for the audit columns; this user by default")
     return parser
 
 
@@ -121,7 +121,7 @@ async def _dead_letters(options: argparse.Namespace, db: Database, env: Mapping[
             for letter in await dead_letters.list_letters(connection, selection):
                 _say(letter)
         elif options.action == "discard":
-            for letter_id in await dead_letters.discard(connection, selection, actor=options.actor):
+            for letter_id in await dead_letters.discard(connection, selection, actor=options.actor or getpass.getuser()):
                 _say({"discarded": letter_id})
         else:
             broker = Broker(_needed(env, "AMQP_URL"), name="dlq")
@@ -129,7 +129,7 @@ async def _dead_letters(options: argparse.Namespace, db: Database, env: Mapping[
             try:
                 _say(
                     await dead_letters.replay(
-                        connection, broker, selection, actor=options.actor, rate_per_s=options.rate
+                        connection, broker, selection, actor=options.actor or getpass.getuser(), rate_per_s=options.rate
                     )
                 )
             finally:
