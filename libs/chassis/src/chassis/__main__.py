@@ -111,6 +111,7 @@ async def _dead_letters(options: argparse.Namespace, db: Database, env: Mapping[
         since=options.since,
         limit=options.limit,
     )
+    actor = options.actor or getpass.getuser()
     async with db.platform.acquire() as connection:
         if options.action == "show":
             for letter_id in options.ids:
@@ -121,17 +122,13 @@ async def _dead_letters(options: argparse.Namespace, db: Database, env: Mapping[
             for letter in await dead_letters.list_letters(connection, selection):
                 _say(letter)
         elif options.action == "discard":
-            for letter_id in await dead_letters.discard(connection, selection, actor=options.actor or getpass.getuser()):
+            for letter_id in await dead_letters.discard(connection, selection, actor=actor):
                 _say({"discarded": letter_id})
         else:
             broker = Broker(_needed(env, "AMQP_URL"), name="dlq")
             await broker.start()
             try:
-                _say(
-                    await dead_letters.replay(
-                        connection, broker, selection, actor=options.actor or getpass.getuser(), rate_per_s=options.rate
-                    )
-                )
+                _say(await dead_letters.replay(connection, broker, selection, actor=actor, rate_per_s=options.rate))
             finally:
                 await broker.close()
 
