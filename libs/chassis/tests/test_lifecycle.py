@@ -143,6 +143,13 @@ async def test_readiness() -> None:
     assert b"internals" not in body
 
 
+async def test_a_draining_service_sends_its_callers_elsewhere(client: Client) -> None:
+    assert "connection" not in (await client.get("/notes")).headers
+    client.app.state.served.health.drain()
+    answer = await client.get("/notes")
+    assert (answer.status_code, answer.headers["connection"]) == (200, "close")
+
+
 async def test_the_description_names_every_problem(client: Client) -> None:
     answer = await client.get("/openapi.json")
     document = answer.json()

@@ -67,6 +67,8 @@ class Edge:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                if self._health.draining:  # the caller's next request had better find another process
+                    message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
             await send(message)
 
         self._metrics.in_flight.inc()
