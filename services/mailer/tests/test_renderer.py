@@ -277,6 +277,16 @@ async def test_a_worker_starts_with_the_first_mail_ends_when_idle_and_carries_no
         await renderer.render(INNOCENT)
 
 
+async def test_stopping_waits_for_a_worker_that_is_being_killed() -> None:
+    async with Renderer(workers=1) as renderer:
+        await renderer.render(INNOCENT)
+        (pid,) = workers_of(renderer)
+        with pytest.raises(Invalid):
+            await renderer.render(unsaved(BOMBS[10][0], BOMBS[10][1]))
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
 MISSING = [
     ("{{ a }} {{ b }} {{ a }}", {}, ["a", "b"]),
     ("{{ user.name }} {{ user.address.city }}", {"user": {"name": "n"}}, ["user.address.city"]),

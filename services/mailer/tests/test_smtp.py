@@ -323,16 +323,16 @@ async def test_smtputf8_is_asked_for_when_needed_and_only_then() -> None:
     lines: list[bytes] = []
 
     async def ancient(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"220 old\r\n")
-        while line := await reader.readline():
-            lines.append(line)
-            verb = line.split()[0].upper()
-            writer.write(
-                {b"EHLO": b"502 what\r\n", b"DATA": b"354 go\r\n", b"QUIT": b"221 bye\r\n"}.get(verb, b"250 ok\r\n")
-            )
-            if verb == b"DATA":
-                await reader.readuntil(b"\r\n.\r\n")
-                writer.write(b"250-taken\r\n250 really\r\n")
+        answers = {b"EHLO": b"502 what\r\n", b"DATA": b"354 go\r\n", b"QUIT": b"221 bye\r\n"}
+        with contextlib.closing(writer):
+            writer.write(b"220 old\r\n")
+            while line := await reader.readline():
+                lines.append(line)
+                verb = line.split()[0].upper()
+                writer.write(answers.get(verb, b"250 ok\r\n"))
+                if verb == b"DATA":
+                    await reader.readuntil(b"\r\n.\r\n")
+                    writer.write(b"250-taken\r\n250 really\r\n")
 
     old = await asyncio.start_server(ancient, "127.0.0.1", 0)
     async with SmtpPool(QUICK) as pool:
@@ -356,9 +356,10 @@ async def test_a_message_over_the_servers_size_is_not_even_tried(pool: SmtpPool)
 @pytest.mark.parametrize("babble", [b"hello\r\n", b"250 ok" * 40000, b"\xff\xff\r\n", b"25 x\r\n", b"\r\n", b""])
 async def test_a_server_that_speaks_no_smtp_is_unreachable(babble: bytes, pool: SmtpPool) -> None:
     async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"220 hi\r\n")
-        while line := await reader.readline():
-            writer.write(b"250-x\r\n250 PIPELINING\r\n" if line.startswith(b"EHLO") else babble)
+        with contextlib.closing(writer):
+            writer.write(b"220 hi\r\n")
+            while line := await reader.readline():
+                writer.write(b"250-x\r\n250 PIPELINING\r\n" if line.startswith(b"EHLO") else babble)
 
     server = await asyncio.start_server(speak, "127.0.0.1", 0)
     with pytest.raises(SmtpUnreachable):

@@ -302,13 +302,15 @@ class _Lane:
         return process
 
     async def _end_process(self) -> None:
-        process, self._process = self._process, None
+        process = self._process
         if process is None:
             return
         _kill(process)
         if process.stdin is not None:
             process.stdin.close()
         await process.wait()
+        # Only now: when `stop` cancels this wait, it must find the process, and wait for it itself.
+        self._process = None
 
 
 def _kill(process: asyncio.subprocess.Process) -> None:
