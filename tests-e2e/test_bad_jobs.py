@@ -67,7 +67,7 @@ properties = st.fixed_dictionaries(
     optional={
         "content_type": st.sampled_from(["application/json", "text/plain", "application/x-protobuf", ""]),
         "content_encoding": st.sampled_from(["gzip", "utf-16", ""]),
-        "reply_to": st.sampled_from(["mail_queue", "mailer.dead", "amq.rabbitmq.reply-to"]),
+        "reply_to": st.sampled_from(["mail_queue", "mailer.dead", "amq.gen-nobody"]),
         "correlation_id": text.filter(lambda value: len(value.encode()) < 200),
         "type": st.sampled_from(["mailer.email.sent.v1", "nobody.knows.v9", "mail"]),
         "app_id": st.sampled_from(["gateway", "billing", "core"]),
