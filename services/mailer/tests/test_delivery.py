@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from chassis.db import platform_transaction
-from testkit.smtp_script import Phase, Reply, Reset, Script, at, fails_tls, greylists, refuses, shuts_down
+from testkit.smtp_script import Delay, Phase, Reply, Reset, Script, at, fails_tls, greylists, refuses, shuts_down
 from testkit.smtp_server import ScriptedSmtp, scripted_smtp
 from testkit.tls import self_signed
 
@@ -275,3 +275,18 @@ async def test_a_dead_server_delays_only_its_own_tenants(start: Start, until: An
         assert time.monotonic() - started_at < 5
         under_way = [mail for mail in await log_of(mailer, stuck, limit="100") if mail["status"] == "sending"]
         assert len(under_way) <= 4, "a server that never answered has more than its first window"
+
+
+async def test_a_slow_server_keeps_its_mail_beyond_the_first_lease(start: Start, until: Any) -> None:
+    """The lease is renewed while the server thinks: nobody else takes the mail, and it is sent once."""
+    async with scripted_smtp(at({Phase.BODY: Delay(3)})) as server:
+        mailer = await start(SMTP_URL=server.url, MAIL_LEASE_S="1")
+        await mailer.publish(WELCOME)
+
+        async def sent() -> bool:
+            return await status_of(mailer) == ["sent"]
+
+        await until(sent)
+        async with platform_transaction(mailer.db) as conn:
+            assert await conn.fetchval("SELECT fence FROM emails") == 1
+        assert len(server.accepted) == 1

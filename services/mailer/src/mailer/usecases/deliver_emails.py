@@ -46,7 +46,7 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     under_way: int = 512
-    unrecorded: int = 10
+    unrecorded: int = 20
     lease_s: float = 20.0
     finish_within_s: float = 10.0
 
