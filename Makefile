@@ -61,6 +61,6 @@ lock: ## pin the dependencies again after a pyproject.toml changed
 events: ## write docs/events anew from the contracts
 	$(PYTHON_BIN) -m contracts.catalogue docs/events
 
-import-gohorse: ## copy settings and templates from the old database: make import-gohorse DSN=postgresql://...
+import-gohorse: ## copy settings and templates from the old database: make import-gohorse DSN=postgresql://... [TENANT=uuid]
 	[ -n "$(DSN)" ] || { echo "usage: make import-gohorse DSN=postgresql://user:password@host/database" >&2; exit 2; }
-	$(PYTHON_BIN) -m runner.join mailer mailer.import_gohorse "$(DSN)"
+	$(PYTHON_BIN) -m runner.join mailer mailer.app import-gohorse "$(DSN)" $(TENANT)

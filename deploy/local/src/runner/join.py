@@ -1,6 +1,6 @@
 """`python -m runner.join <service> <module> [arguments]`: runs a module with the environment of a local service.
 
-For the command lines that look after a service: `python -m runner.join mailer chassis dlq list mailer`. Where no local
+For the command lines that look after a service: `python -m runner.join mailer chassis dlq mailer list`. Where no local
 system was ever started and DATABASE_URL is set, the environment stays as it is.
 """
 
