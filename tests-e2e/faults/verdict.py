@@ -59,7 +59,7 @@ class Verdict:
 
 
 HEAD = ("row", "promise", "trials", "lost", "dup", "window", "verdict", "s")
-WIDTHS = (4, 62, 46, 5, 4, 6, 7, 5)
+WIDTHS = (4, 66, 70, 5, 4, 6, 7, 5)
 
 
 def show(verdicts: Sequence[Verdict]) -> None:
