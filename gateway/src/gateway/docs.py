@@ -159,7 +159,8 @@ def _described(operation: dict[str, Any], service: str, row: Row, prefix: str) -
     if "operationId" in operation:
         described["operationId"] = prefix + str(operation["operationId"])
     if row.tenant_need != "none":
-        parameter = {"name": "x-tenant-id", "in": "header", "schema": {"type": "string"}, "required": False}
+        schema = {"type": "string", "format": "uuid"}
+        parameter = {"name": "x-tenant-id", "in": "header", "schema": schema, "required": False}
         described["parameters"] = [*operation.get("parameters", []), parameter]
     return described
 

@@ -20,12 +20,11 @@ from gateway.pages import Page
 from gateway.paths import check_target
 from gateway.proxy import Outgoing, deliver, fetch, too_large
 from gateway.rate_limit import RateLimit
-from gateway.refusals import ExpectationFailed, MethodNotAllowed, NotImplementedMethod
+from gateway.refusals import ExpectationFailed, MethodNotAllowed
 from gateway.routes.row import Row
 from gateway.upstream.connection import ClientGone, Receive
 from gateway.upstream.pool import Upstream
 
-_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _NO_EXTRA: Final[frozenset[bytes]] = frozenset()
 _log = structlog.get_logger("gateway")
 
@@ -212,8 +211,6 @@ class Edge:
         await send_answer(send, status, content_type, body, [*_PAGE_HEADERS, *self._common(None)])
 
     async def _without_endpoint(self, method: str, methods: Mapping[str, Endpoint], head: Head, send: Any) -> None:
-        if method not in _METHODS:
-            raise NotImplementedMethod("no part of the product speaks this method")
         allowed = {*methods, "OPTIONS"} | ({"HEAD"} if "GET" in methods else set())
         if method != "OPTIONS":
             raise MethodNotAllowed(allowed)

@@ -49,14 +49,6 @@ class HeadersTooLarge(ServiceError):
     title = "Request header fields too large"
 
 
-class NotImplementedMethod(ServiceError):
-    """A method that no part of the product speaks, such as TRACE or CONNECT."""
-
-    status = 501
-    default_code = "not_implemented"
-    title = "Not implemented"
-
-
 class VersionNotSupported(ServiceError):
     """Neither HTTP/1.1 nor HTTP/1.0."""
 

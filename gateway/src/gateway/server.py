@@ -14,7 +14,7 @@ from gateway.paths import MAX_TARGET_BYTES
 from gateway.refusals import (
     ExpectationFailed,
     HeadersTooLarge,
-    NotImplementedMethod,
+    MethodNotAllowed,
     RequestTimeout,
     UriTooLong,
     VersionNotSupported,
@@ -273,8 +273,8 @@ class EdgeHttp(HttpToolsProtocol):
         checked = self._checked
         if version not in ("1.1", "1.0"):
             self._stop(VersionNotSupported("only HTTP/1.1 is spoken here"))
-        if method not in _METHODS:
-            self._stop(NotImplementedMethod("no part of the product speaks this method"))
+        if method == "CONNECT":  # its target is no path, and what follows it no request
+            self._stop(MethodNotAllowed(_METHODS))
         if not self.url.startswith(b"/") or b"#" in self.url:
             self._stop(Malformed("the request target is not a path", code="malformed_target"))
         if version == "1.1" and b"host" not in checked:

@@ -4,7 +4,7 @@ from typing import Literal
 
 import msgspec
 
-from chassis.settings import Secret
+from chassis.settings import Port, Secret
 
 
 class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,9 +46,9 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     breaker_cool_down_s: float = 5.0
 
     host: str = "127.0.0.1"
-    port: int = 3001
+    port: Port = 3001
     metrics_host: str = "127.0.0.1"
-    metrics_port: int
+    metrics_port: Port
     environment: Literal["production", "local"] = "production"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     otel_exporter_otlp_endpoint: str | None = None
