@@ -23,7 +23,7 @@ class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
 
 
 def start_of(cursor: str | None) -> UUID | None:
-    """The id that the page continues after, None for the first. Raises Malformed for a cursor that is not ours."""
+    """The id that the page continues after, None for the first. Raises Invalid for a cursor that is not ours."""
     return None if cursor is None else read_cursor(cursor)
 
 

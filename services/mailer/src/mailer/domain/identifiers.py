@@ -6,7 +6,7 @@ import secrets
 from datetime import datetime
 from uuid import UUID
 
-from contracts.errors import FieldError, Malformed
+from contracts.errors import FieldError, Invalid
 
 
 def new_id(now: datetime) -> UUID:
@@ -25,13 +25,13 @@ def cursor_after(last: UUID) -> str:
 
 
 def read_cursor(cursor: str) -> UUID:
-    """The id that a cursor continues after. Raises Malformed for one that `cursor_after` did not make."""
+    """The id that a cursor continues after. Raises Invalid for one that `cursor_after` did not make."""
     try:
         last = UUID(bytes=base64.b64decode(cursor + "==", altchars=b"-_", validate=True))
     except (binascii.Error, ValueError):
         last = None
     if last is None or cursor_after(last) != cursor:
-        raise Malformed("the cursor is not one of ours", code="bad_cursor", errors=[FieldError("cursor", "unknown")])
+        raise Invalid("the cursor is not one of ours", code="bad_cursor", errors=[FieldError("cursor", "unknown")])
     return last
 
 
