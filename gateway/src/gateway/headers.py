@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from random import getrandbits
 from typing import Final
@@ -103,6 +104,7 @@ def _drop_hop_by_hop(connection: bytes, lines: list[bytes], read: dict[bytes, by
         del read[name]
 
 
+@lru_cache(256)  # a gateway has few names, and each request brings one
 def check_host(host: bytes | None) -> bytes:
     """The Host header. Raises Malformed when it is missing or no authority."""
     if host is None or _HOST.fullmatch(host) is None:

@@ -185,7 +185,7 @@ async def deliver(upstream: Upstream, connection: UpstreamConnection, extra: Hea
     try:
         if connection.complete:  # the usual case: the whole answer came with its head
             body = connection.take()
-            if status not in _BODILESS and body and not _has_length(headers):
+            if body and not connection.has_length and status not in _BODILESS:
                 headers.append((b"content-length", b"%d" % len(body)))
             headers += extra
             upstream.release(connection)
@@ -204,7 +204,3 @@ async def deliver(upstream: Upstream, connection: UpstreamConnection, extra: Hea
     finally:
         if connection.in_use:
             upstream.release(connection)
-
-
-def _has_length(headers: Headers) -> bool:
-    return any(name == b"content-length" for name, _ in headers)

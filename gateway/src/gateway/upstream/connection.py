@@ -73,6 +73,7 @@ class UpstreamConnection(asyncio.Protocol):
         "failure",
         "got_bytes",
         "has_cookies",
+        "has_length",
         "headers",
         "idle_since",
         "in_use",
@@ -107,6 +108,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.client: Receive | None = None
         self.watcher: asyncio.Task[None] | None = None
         self.has_cookies = False
+        self.has_length = False
         self._unread: list[bytes] = []
         self._done = False  # the final head has been read
         self._framed = False  # the answer says where it ends
@@ -273,7 +275,7 @@ class UpstreamConnection(asyncio.Protocol):
         if name in _DROPPED:
             return
         if name == _CONTENT_LENGTH:
-            self._framed = True
+            self._framed = self.has_length = True
         elif name == b"transfer-encoding":
             if self._framed or value.lower() != b"chunked" or self._parser.get_http_version() != "1.1":
                 raise ValueError("a framing that two readers may read differently")
@@ -319,7 +321,7 @@ class UpstreamConnection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         if not self._done:
             self.headers = []  # of an interim answer
-            self._framed = False
+            self._framed = self.has_length = False
             return
         self.complete = self._progress = True
         self._wake()
