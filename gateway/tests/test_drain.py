@@ -28,15 +28,23 @@ class Caller:
 
     async def run(self, pause_s: float) -> None:
         """Call until the gateway no longer listens."""
+        unaccepted: list[str] = []
         while True:
             try:
                 reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
             except ConnectionRefusedError:
                 return
-            keep = True
+            self.lost += unaccepted  # it went on listening, so it should have answered
+            unaccepted = []
+            before = self.answered
+            keep = await self._call(reader, writer)
+            if not keep and self.answered == before and "ConnectionReset" in self.lost[-1]:
+                # The kernel had the connection, the gateway did not: it resets those when the listener closes.
+                unaccepted = [self.lost.pop()]
             while keep:
-                keep = await self._call(reader, writer)
                 await asyncio.sleep(pause_s)
+                keep = await self._call(reader, writer)
+            await asyncio.sleep(pause_s)
             writer.close()
 
     async def _call(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:

@@ -10,7 +10,7 @@ from litestar.connection import ASGIConnection
 from litestar.handlers.base import BaseRouteHandler
 from litestar.routes import HTTPRoute
 
-from contracts.errors import FieldError, Malformed, NotFound, ServiceError
+from contracts.errors import FieldError, Invalid, Malformed, NotFound, ServiceError
 
 AnyConnection = ASGIConnection[Any, Any, Any, Any]
 
@@ -37,7 +37,7 @@ def declared_queries(app: Litestar) -> Queries:
 
 
 def query_guard(declared: Callable[[], Queries]) -> Callable[[AnyConnection, BaseRouteHandler], None]:
-    """A guard that raises Malformed for a query parameter that is unknown, repeated, or no text that can be stored."""
+    """A guard that raises Malformed for a query parameter that is unknown or repeated, Invalid for U+0000 in one."""
 
     def guard(connection: AnyConnection, _: BaseRouteHandler) -> None:
         query = connection.scope["query_string"]
@@ -55,7 +55,11 @@ def query_guard(declared: Callable[[], Queries]) -> Callable[[AnyConnection, Bas
             if name in seen and not known[name]:
                 raise _bad(name, "given more than once")
             if "\0" in value:
-                raise _bad(name, "U+0000 is refused")
+                raise Invalid(
+                    "A parameter is refused.",
+                    code="bad_parameter",
+                    errors=(FieldError(f"query.{name}", "U+0000 is refused"),),
+                )
             seen.add(name)
 
     return guard
