@@ -48,6 +48,16 @@ def test_a_cursor_comes_back_as_the_id(last: UUID) -> None:
     assert read_cursor(cursor_after(last)) == last
 
 
+@pytest.mark.parametrize("text", ["0001-01-01T00:00:00+11:50", "0250-03-14T22:44:06.59-11:50", "1969-12-31T23:59:59Z"])
+def test_a_time_before_every_id_finds_them_all(text: str) -> None:
+    assert first_id_at(datetime.fromisoformat(text)) <= new_id(datetime(1970, 1, 1, tzinfo=UTC))
+
+
+@pytest.mark.parametrize("text", ["9999-12-31T23:59:59Z", "9999-12-31T23:59:59-11:50"])
+def test_a_time_after_every_id_has_one_too(text: str) -> None:
+    assert first_id_at(datetime.fromisoformat(text)) > new_id(datetime.now(UTC))
+
+
 @pytest.mark.parametrize("forged", ["", "x", "ä" * 22, "A" * 23, "A" * 21 + "B", "AAAAAAAAAAAAAAAAAAAAAA==", "*" * 22])
 def test_a_forged_cursor_is_refused(forged: str) -> None:
     with pytest.raises(Invalid):

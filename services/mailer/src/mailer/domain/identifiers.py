@@ -37,5 +37,5 @@ def read_cursor(cursor: str) -> UUID:
 
 def _version_7(moment: datetime, random_bits: int) -> int:
     """RFC 9562, section 5.7: 48 bits of milliseconds, version, 12 random bits, variant, 62 random bits."""
-    milliseconds = int(moment.timestamp() * 1000)
+    milliseconds = max(0, int(moment.timestamp() * 1000))  # nothing was made before 1970
     return (milliseconds << 80) | (0x7 << 76) | (random_bits >> 62 << 64) | (0b10 << 62) | (random_bits & (1 << 62) - 1)
