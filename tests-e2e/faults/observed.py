@@ -12,7 +12,7 @@ import aio_pika
 import aiormq
 import asyncpg
 
-from bus.topology import declare_events_exchange
+from bus.topology import declare_exchange
 
 EVENTS_EXCHANGE = "mailer.events"
 OBSERVER = "fault-trials"
@@ -51,7 +51,7 @@ class Events:
 
     async def _declare(self) -> None:
         raw = await aiormq.connect(self.url)
-        await declare_events_exchange(raw, EVENTS_EXCHANGE)
+        await declare_exchange(raw, EVENTS_EXCHANGE)
         await raw.close()
         async with await aio_pika.connect(self.url, timeout=4) as connection:
             channel = await connection.channel()

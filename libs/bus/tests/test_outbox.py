@@ -5,6 +5,7 @@ import random
 import time
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -130,6 +131,68 @@ async def test_an_event_that_nobody_listens_to_leaves_the_outbox(
     await left(database, event_id)
     assert await database.value("SELECT attempts FROM outbox") == 0
     assert (await unrouted(channel, event_id)).routing_key == "nobody.thing.happened.v1"
+
+
+async def test_a_message_for_a_foreign_exchange_arrives_as_it_was_written(
+    database: BusDatabase, broker: Broker, background: Background, channel: AbstractChannel, unique_name: str
+) -> None:
+    exchange = f"{unique_name}.automation.events"
+    background.relay(database, broker)
+    async with database.transaction(TENANT) as conn:
+        unheard = await enqueue(
+            conn, exchange=exchange, routing_key="flow.started", body=b'{"n": 1}', tenant_id=TENANT,
+            aggregate_id=uuid4(),
+        )  # fmt: skip
+    # Where it was absent it is a durable topic without arguments, as its owner would declare it.
+    await left(database, unheard)
+    await channel.exchange_declare(exchange, exchange_type="topic", durable=True)
+    assert await database.value("SELECT attempts FROM outbox") == 0
+    assert (await unrouted(channel, unheard)).routing_key == "flow.started"
+
+    arrived = await collect(channel, unique_name)
+    await channel.queue_bind(unique_name, exchange, "flow.*")
+    async with database.transaction(TENANT) as conn:
+        heard = await enqueue(
+            conn, exchange=exchange, routing_key="flow.ended", body=b'{"n": 2}', tenant_id=TENANT, aggregate_id=uuid4()
+        )
+    await left(database, heard)
+    (message,) = arrived
+    properties = message.header.properties
+    assert (message.body, properties.message_id, properties.message_type) == (b'{"n": 2}', str(heard), "flow.ended")
+    assert (properties.content_type, properties.delivery_mode) == ("application/json", 2)
+    await channel.exchange_delete(exchange)
+
+
+async def test_a_foreign_exchange_is_taken_as_its_owner_made_it(
+    database: BusDatabase, broker: Broker, background: Background, channel: AbstractChannel, unique_name: str
+) -> None:
+    exchange = f"{unique_name}.automation.events"
+    # Declaring this one again, as ours or plainly, is refused on both brokers.
+    await channel.exchange_declare(exchange, exchange_type="direct", durable=True)
+    arrived = await collect(channel, unique_name)
+    await channel.queue_bind(unique_name, exchange, "flow.ended")
+    background.relay(database, broker)
+    async with database.transaction(TENANT) as conn:
+        for routing_key in ("flow.started", "flow.ended"):
+            await enqueue(
+                conn, exchange=exchange, routing_key=routing_key, body=b"{}", tenant_id=TENANT, aggregate_id=uuid4()
+            )
+
+    async def gone() -> bool:
+        return await pending(database) == 0
+
+    await eventually(gone)
+    assert [message.routing_key for message in arrived] == ["flow.ended"]
+    await channel.exchange_delete(exchange)
+
+
+@pytest.mark.parametrize(
+    "where", [{}, {"queue": "q", "exchange": "e"}, {"exchange": "e"}, {"exchange": "", "routing_key": "k"}]
+)
+async def test_a_message_has_one_address(database: BusDatabase, where: dict[str, Any]) -> None:
+    async with database.transaction(TENANT) as conn:
+        with pytest.raises(ValueError, match="either a queue"):
+            await enqueue(conn, body=b"{}", tenant_id=TENANT, aggregate_id=uuid4(), **where)
 
 
 async def test_concurrent_writers_and_relays_lose_nothing(

@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
+import msgspec
 from aiormq.abc import AbstractConnection
 from aiormq.channel import Channel
 from aiormq.exceptions import DeliveryError, PublishError
@@ -14,7 +15,7 @@ from aiormq.exceptions import DeliveryError, PublishError
 from bus.failpoints import failpoint
 from bus.link import Link, abandon, bounded
 from bus.messages import Outgoing, properties_of
-from bus.topology import declare_events_exchange
+from bus.topology import UNROUTED, declare_exchange, is_foreign
 from contracts.errors import Unavailable
 
 PUBLISH_TIMEOUT_S: Final = 5.0
@@ -96,33 +97,42 @@ class Broker:
         return [_outcome(task) if task.done() else "not confirmed in time" for task in tasks]
 
     async def _publish_one(self, message: Outgoing) -> None:
-        connection = await self._publishing.connection()
-        channel = self._channels.get(message.exchange)
-        if channel is None or channel.is_closed or channel.connection is not connection:
-            channel = await self._open(message.exchange)
-        await channel.basic_publish(
-            message.body,
-            exchange=message.exchange,
-            routing_key=message.routing_key,
-            properties=properties_of(message),
-            mandatory=True,
-            wait=False,
-        )
+        channel = await self._channel(message.exchange)
+        try:
+            await channel.basic_publish(
+                message.body,
+                exchange=message.exchange,
+                routing_key=message.routing_key,
+                properties=properties_of(message),
+                mandatory=True,
+                wait=False,
+            )
+        except PublishError:
+            if not is_foreign(message.exchange):
+                raise
+            # Nobody listens there. It may have no alternate of ours, so this does what one would.
+            await self._publish_one(msgspec.structs.replace(message, exchange=UNROUTED))
 
-    async def _open(self, exchange: str) -> Channel:
+    async def _channel(self, exchange: str) -> Channel:
         # A channel per exchange: the broker closes the channel of a publish that it refuses, and only the messages for
         # the exchange that is missing or forbidden shall suffer.
+        connection = await self._publishing.connection()
+        if channel := self._open_channel(exchange, connection):
+            return channel
         async with self._opening:
             connection = await self._publishing.connection()
-            channel = self._channels.get(exchange)
-            if channel is not None and not channel.is_closed and channel.connection is connection:
-                return channel
-            if exchange:
-                await bounded(declare_events_exchange(connection, exchange), PUBLISH_TIMEOUT_S)
-            opened = await bounded(connection.channel(), PUBLISH_TIMEOUT_S)
-            assert isinstance(opened, Channel)
-            self._channels[exchange] = opened
-            return opened
+            channel = self._open_channel(exchange, connection)
+            if channel is None:
+                if exchange:
+                    await bounded(declare_exchange(connection, exchange), PUBLISH_TIMEOUT_S)
+                opened = await bounded(connection.channel(), PUBLISH_TIMEOUT_S)
+                assert isinstance(opened, Channel)
+                self._channels[exchange] = channel = opened
+            return channel
+
+    def _open_channel(self, exchange: str, connection: AbstractConnection) -> Channel | None:
+        channel = self._channels.get(exchange)
+        return None if channel is None or channel.is_closed or channel.connection is not connection else channel
 
 
 def _outcome(task: asyncio.Task[None]) -> Outcome:

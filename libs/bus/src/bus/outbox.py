@@ -83,20 +83,33 @@ async def tell_many(conn: Connection, tellings: Sequence[Telling]) -> list[UUID]
 async def enqueue(
     conn: Connection,
     *,
-    queue: str,
+    queue: str | None = None,
+    exchange: str | None = None,
+    routing_key: str | None = None,
     body: bytes,
     tenant_id: UUID | None,
     aggregate_id: UUID,
     message_id: UUID | None = None,
     content_type: str = "application/json",
 ) -> UUID:
-    """Writes a job for `queue` (default exchange) into the outbox, in the caller's transaction; returns its message_id.
+    """Writes a message that is no event of ours into the outbox, in the caller's transaction; returns its message_id.
 
-    Raises TooLarge for more than 4 MiB, and asyncpg's UniqueViolationError for a `message_id` written before.
+    It goes to `queue` by the default exchange and waits until there is one, or to a topic `exchange` under
+    `routing_key`, where nobody needs to listen. `body` is sent as it is.
+
+    Raises ValueError unless it is told either way, TooLarge for more than 4 MiB, and asyncpg's UniqueViolationError for
+    a `message_id` written before.
     """
-    job_id = message_id or uuid7()
-    await _insert(conn, [_row(job_id, tenant_id, aggregate_id, None, queue, "", queue, content_type, {}, body)])
-    return job_id
+    if queue is not None and exchange is None and routing_key is None:
+        exchange, routing_key = "", queue
+    elif queue is not None or not exchange or routing_key is None:
+        raise ValueError("either a queue, or an exchange and a routing key")
+    row_id = message_id or uuid7()
+    await _insert(
+        conn,
+        [_row(row_id, tenant_id, aggregate_id, None, routing_key, exchange, routing_key, content_type, {}, body)],
+    )
+    return row_id
 
 
 async def republish(

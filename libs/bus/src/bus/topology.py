@@ -2,6 +2,7 @@
 
 `<service>.events`      topic exchange of a service; its alternate is `unrouted`
 `unrouted`              events that nobody listens to: bounded, so that publishing them is neither failure nor burden
+any other exchange      is somebody else's: looked up first, declared as a plain durable topic only where absent
 `<queue>`               work
 `<queue>.delay.<n>s`    waits n seconds, then falls back into `<queue>`
 `<queue>.dead`          emptied into the table dead_letters by its collector
@@ -20,8 +21,8 @@ RETRY_DELAYS_S: Final = (5.0, 30.0, 300.0)
 UNROUTED: Final = "unrouted"
 DECLARE_TIMEOUT_S: Final = 10.0
 
-#: Owned by the Go core, whose arguments we do not know: looked up first, declared plainly only where absent.
-FOREIGN_EXCHANGES: Final = frozenset({"core.events"})
+#: The Go core's exchange is called as a service's is.
+_CORE_EVENTS: Final = "core.events"
 
 _QUORUM: Final[FieldTable] = {"x-queue-type": "quorum"}
 # A backstop only: attempts and deaths are counted by us. RabbitMQ 4 would otherwise drop at 20 redeliveries.
@@ -65,28 +66,31 @@ def dead_arguments() -> FieldTable:
     return {**_QUORUM, "x-delivery-limit": _DEAD_DELIVERY_LIMIT}
 
 
-async def declare_events_exchange(connection: AbstractConnection, name: str) -> None:
-    """Makes sure that the topic exchange `name` and its alternate exist.
+def is_foreign(exchange: str) -> bool:
+    """Whether this exchange has another owner, whose arguments we do not know: it has no alternate of ours then."""
+    of_a_service = exchange.endswith(".events") and exchange.count(".") == 1 and exchange != _CORE_EVENTS
+    return not of_a_service and exchange not in ("", UNROUTED)
+
+
+async def declare_exchange(connection: AbstractConnection, name: str) -> None:
+    """Makes sure that the exchange `name` exists: a service's topic exchange with its alternate, `unrouted` with its
+    queue, or a foreign topic exchange, which is left as its owner declared it.
 
     Raises aiormq's AMQPError when the broker refuses or the connection is lost.
     """
-    if name in FOREIGN_EXCHANGES:
-        if not await _exists(connection, exchange=name):
-            channel = await _channel(connection)
-            await channel.exchange_declare(name, exchange_type="topic", durable=True, timeout=DECLARE_TIMEOUT_S)
-            await channel.close()
+    foreign = is_foreign(name)
+    if foreign and await _exists(connection, exchange=name):
         return
     channel = await _channel(connection)
-    await channel.exchange_declare(UNROUTED, exchange_type="fanout", durable=True, timeout=DECLARE_TIMEOUT_S)
-    await channel.queue_declare(UNROUTED, durable=True, arguments=_UNROUTED_ARGUMENTS, timeout=DECLARE_TIMEOUT_S)
-    await channel.queue_bind(UNROUTED, UNROUTED, timeout=DECLARE_TIMEOUT_S)
-    await channel.exchange_declare(
-        name,
-        exchange_type="topic",
-        durable=True,
-        arguments={"alternate-exchange": UNROUTED},
-        timeout=DECLARE_TIMEOUT_S,
-    )
+    if not foreign:
+        await channel.exchange_declare(UNROUTED, exchange_type="fanout", durable=True, timeout=DECLARE_TIMEOUT_S)
+        await channel.queue_declare(UNROUTED, durable=True, arguments=_UNROUTED_ARGUMENTS, timeout=DECLARE_TIMEOUT_S)
+        await channel.queue_bind(UNROUTED, UNROUTED, timeout=DECLARE_TIMEOUT_S)
+    if name != UNROUTED:
+        arguments: FieldTable | None = None if foreign else {"alternate-exchange": UNROUTED}
+        await channel.exchange_declare(
+            name, exchange_type="topic", durable=True, arguments=arguments, timeout=DECLARE_TIMEOUT_S
+        )
     await channel.close()
 
 
@@ -107,7 +111,7 @@ async def declare_queue(
     await declare_dead_queue(connection, dead_queue(queue))
     exists = foreign and await _exists(connection, queue=queue)
     for exchange in sorted({exchange_of(name) for name in event_types}):
-        await declare_events_exchange(connection, exchange)
+        await declare_exchange(connection, exchange)
     channel = await _channel(connection)
     if not exists:
         arguments = None if foreign else work_arguments(queue)
