@@ -133,6 +133,22 @@ async def test_an_event_that_nobody_listens_to_leaves_the_outbox(
     assert (await unrouted(channel, event_id)).routing_key == "nobody.thing.happened.v1"
 
 
+@pytest.mark.parametrize("doomed", ["queue", "exchange"])
+async def test_a_relay_makes_the_unrouted_again_when_somebody_deletes_it(
+    database: BusDatabase, broker: Broker, background: Background, channel: AbstractChannel, doomed: str
+) -> None:
+    background.relay(database, broker)
+    async with database.transaction(TENANT) as conn:
+        before = await tell(conn, Unheard(), tenant_id=TENANT, aggregate_id=uuid4())
+    await left(database, before)
+    await (channel.queue_delete("unrouted") if doomed == "queue" else channel.exchange_delete("unrouted"))
+    async with database.transaction(TENANT) as conn:
+        after = await tell(conn, Unheard(), tenant_id=TENANT, aggregate_id=uuid4())
+    await left(database, after)
+    assert await database.value("SELECT attempts FROM outbox WHERE id = $1", after) == 1
+    await unrouted(channel, after)
+
+
 async def test_a_message_for_a_foreign_exchange_arrives_as_it_was_written(
     database: BusDatabase, broker: Broker, background: Background, channel: AbstractChannel, unique_name: str
 ) -> None:

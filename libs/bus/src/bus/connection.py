@@ -32,6 +32,8 @@ class Broker:
         self._publishing = Link(url, name=f"{name} publish")
         self._consuming = Link(url, name=f"{name} consume")
         self._channels: dict[str, Channel] = {}
+        #: Exchanges of ours that returned a message: somebody has deleted their alternate, or its queue.
+        self._doubtful: set[str] = set()
         self._opening = asyncio.Lock()
 
     @property
@@ -109,6 +111,7 @@ class Broker:
             )
         except PublishError:
             if not is_foreign(message.exchange):
+                self._doubtful.add(message.exchange)
                 raise
             # Nobody listens there. It may have no alternate of ours, so this does what one would.
             await self._publish_one(msgspec.structs.replace(message, exchange=UNROUTED))
@@ -117,14 +120,15 @@ class Broker:
         # A channel per exchange: the broker closes the channel of a publish that it refuses, and only the messages for
         # the exchange that is missing or forbidden shall suffer.
         connection = await self._publishing.connection()
-        if channel := self._open_channel(exchange, connection):
+        if (channel := self._open_channel(exchange, connection)) and exchange not in self._doubtful:
             return channel
         async with self._opening:
             connection = await self._publishing.connection()
             channel = self._open_channel(exchange, connection)
+            if exchange and (channel is None or exchange in self._doubtful):
+                await bounded(declare_exchange(connection, exchange), PUBLISH_TIMEOUT_S)
+            self._doubtful.discard(exchange)
             if channel is None:
-                if exchange:
-                    await bounded(declare_exchange(connection, exchange), PUBLISH_TIMEOUT_S)
                 opened = await bounded(connection.channel(), PUBLISH_TIMEOUT_S)
                 assert isinstance(opened, Channel)
                 self._channels[exchange] = channel = opened
