@@ -141,7 +141,9 @@ def test_the_libraries_stay_small() -> None:
         for lib in LIBS
         for path in (ROOT / "libs" / lib / "src").rglob("*.py")
     }
-    assert {path: count for path, count in lines.items() if count > 270} == {}
+    # A service's published language is one module, however many events it has.
+    language = {path for path in lines if path.startswith("libs/contracts/")}
+    assert {path: count for path, count in lines.items() if count > (400 if path in language else 270)} == {}
     together = sum(count for path, count in lines.items() if path.split("/")[1] in {"bus", "chassis"})
     assert together < 5_200, together
 

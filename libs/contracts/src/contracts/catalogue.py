@@ -5,10 +5,10 @@ from pathlib import Path
 
 import msgspec
 
-from contracts import mailer
+from contracts import billing, mailer
 from contracts.event import Event, event_type
 
-EVENTS: tuple[type[Event], ...] = (*mailer.EVENTS,)
+EVENTS: tuple[type[Event], ...] = (*billing.EVENTS, *mailer.EVENTS)
 
 
 def schemas() -> dict[str, str]:

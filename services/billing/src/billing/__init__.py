@@ -1,0 +1,1 @@
+"""Plans, checkout, PIX, subscriptions, invoices and payments, over Stripe, Asaas and PagBank."""

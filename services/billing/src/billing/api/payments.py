@@ -1,0 +1,5 @@
+"""Payments and refunds over HTTP."""
+
+from typing import Any, Final
+
+ROUTES: Final[list[Any]] = []

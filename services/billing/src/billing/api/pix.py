@@ -1,0 +1,5 @@
+"""PIX codes over HTTP."""
+
+from typing import Any, Final
+
+ROUTES: Final[list[Any]] = []

@@ -1,0 +1,5 @@
+"""Plans over HTTP."""
+
+from typing import Any, Final
+
+ROUTES: Final[list[Any]] = []

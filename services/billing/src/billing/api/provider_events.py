@@ -1,0 +1,5 @@
+"""Stored provider events, for administrators."""
+
+from typing import Any, Final
+
+ROUTES: Final[list[Any]] = []

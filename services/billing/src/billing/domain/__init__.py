@@ -1,0 +1,1 @@
+"""Plans, money owed and money paid: decisions without IO; the present is an argument."""

@@ -1,0 +1,102 @@
+"""What billing reads from the environment, beyond what every service does. Seeds 000 and 002 named most of it."""
+
+from urllib.parse import urlsplit
+
+from billing.accounts import PlatformCredentials
+from billing.domain.dunning import DunningPolicy
+from billing.domain.provider_accounts import Environment
+from chassis.settings import Secret, ServiceSettings
+
+
+class Settings(ServiceSettings, frozen=True, kw_only=True):
+    """Billing's own variables. A provider without a key is not offered; with a key it needs its webhook secret too.
+
+    STRIPE_WEBHOOK_SECRET and ASAAS_WEBHOOK_TOKEN take several values, separated by commas, so that they can be rolled.
+    *_API_BASE point at another address than the provider's own. PUBLIC_URL is where providers reach the gateway.
+    RETURN_HOSTS are the hosts a payer may be sent back to; the hosts of CHECKOUT_SUCCESS_URL and PUBLIC_URL always are.
+    """
+
+    stripe_secret_key: Secret | None = None
+    stripe_webhook_secret: Secret | None = None
+    stripe_api_base: str | None = None
+    asaas_api_key: Secret | None = None
+    asaas_webhook_token: Secret | None = None
+    asaas_api_base: str | None = None
+    asaas_environment: Environment = Environment.PRODUCTION
+    pagseguro_token: Secret | None = None
+    pagbank_api_base: str | None = None
+    pagbank_environment: Environment = Environment.PRODUCTION
+    pagbank_unsigned_sandbox: bool = False
+
+    public_url: str = "http://127.0.0.1:3001"
+    checkout_success_url: str = "http://127.0.0.1:3001/checkout/success"
+    checkout_cancel_url: str = "http://127.0.0.1:3001/checkout/cancel"
+    return_hosts: tuple[str, ...] = ()
+    order_expires_h: int = 72
+    default_currency: str = "BRL"
+
+    dunning_days: tuple[int, ...] = (0, 3, 7)
+    trial_notice_days: int = 3
+    reconcile_every_s: float = 3600.0
+    schedule_every_s: float = 30.0
+
+    contact_email: str | None = None
+    admin_email: str | None = None
+    nexus_events: bool = False
+    n8n_webhook_url: str | None = None
+    n8n_webhook_token: Secret | None = None
+
+    def __post_init__(self) -> None:
+        needed = (
+            ("STRIPE_WEBHOOK_SECRET", self.stripe_secret_key, self.stripe_webhook_secret),
+            ("ASAAS_WEBHOOK_TOKEN", self.asaas_api_key, self.asaas_webhook_token),
+        )
+        for name, key, secret in needed:
+            if key is not None and not _values(secret):
+                raise ValueError(f"{name} is missing: without it anybody could say that a payment was made")
+        if list(self.dunning_days) != sorted(set(self.dunning_days)) or not self.dunning_days:
+            raise ValueError("DUNNING_DAYS must be days in rising order, as in 0,3,7")
+        for name, url in (
+            ("PUBLIC_URL", self.public_url),
+            ("CHECKOUT_SUCCESS_URL", self.checkout_success_url),
+            ("CHECKOUT_CANCEL_URL", self.checkout_cancel_url),
+        ):
+            if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+                raise ValueError(f"{name} is not an http(s) URL")
+
+    @property
+    def credentials(self) -> PlatformCredentials:
+        """The platform's own accounts at the providers."""
+        return PlatformCredentials(
+            stripe_key=_reveal(self.stripe_secret_key),
+            stripe_webhook_secrets=_values(self.stripe_webhook_secret),
+            stripe_base=self.stripe_api_base,
+            asaas_key=_reveal(self.asaas_api_key),
+            asaas_webhook_tokens=_values(self.asaas_webhook_token),
+            asaas_base=self.asaas_api_base,
+            asaas_environment=self.asaas_environment,
+            pagbank_token=_reveal(self.pagseguro_token),
+            pagbank_base=self.pagbank_api_base,
+            pagbank_environment=self.pagbank_environment,
+            pagbank_unsigned_sandbox=self.pagbank_unsigned_sandbox,
+        )
+
+    @property
+    def dunning(self) -> DunningPolicy:
+        """When whoever did not pay is written to, and when access ends."""
+        return DunningPolicy(days=self.dunning_days)
+
+    @property
+    def known_hosts(self) -> frozenset[str]:
+        """The hosts that a payer may be sent back to."""
+        own = (self.public_url, self.checkout_success_url, self.checkout_cancel_url)
+        return frozenset(self.return_hosts) | {urlsplit(url).hostname or "" for url in own}
+
+
+def _reveal(secret: Secret | None) -> str | None:
+    return secret.reveal() if secret is not None else None
+
+
+def _values(secret: Secret | None) -> tuple[str, ...]:
+    text = secret.reveal() if secret is not None else ""
+    return tuple(part.strip() for part in text.split(",") if part.strip())

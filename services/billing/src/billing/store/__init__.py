@@ -1,0 +1,29 @@
+"""Every SQL statement of billing, by noun. Rows travel as JSON: a Struct's fields are its table's columns."""
+
+from billing.store import (
+    customers,
+    directory,
+    invoices,
+    orders,
+    payments,
+    plans,
+    provider_accounts,
+    provider_calls,
+    provider_events,
+    schedules,
+    subscriptions,
+)
+
+__all__ = [
+    "customers",
+    "directory",
+    "invoices",
+    "orders",
+    "payments",
+    "plans",
+    "provider_accounts",
+    "provider_calls",
+    "provider_events",
+    "schedules",
+    "subscriptions",
+]

@@ -1,0 +1,210 @@
+"""SQL over payments."""
+
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from billing.domain.payments import Payment
+from billing.store.rows import read, read_all, write
+from chassis.db import Connection
+from contracts.errors import NotFound
+
+
+async def find_payment(conn: Connection, tenant_id: UUID, payment_id: UUID) -> Payment | None:
+    """The row, or None."""
+    return read(
+        Payment,
+        await conn.fetchval(
+            "SELECT to_jsonb(t) FROM payments t WHERE tenant_id = $1 AND id = $2", tenant_id, payment_id
+        ),
+    )
+
+
+async def get_payment(conn: Connection, tenant_id: UUID, payment_id: UUID) -> Payment:
+    """The row. Raises NotFound."""
+    row = await find_payment(conn, tenant_id, payment_id)
+    if row is None:
+        raise NotFound("no such payment")
+    return row
+
+
+async def lock_payment(conn: Connection, tenant_id: UUID, payment_id: UUID) -> Payment:
+    """The row, kept from others until the transaction ends. Raises NotFound."""
+    row = read(
+        Payment,
+        await conn.fetchval(
+            "SELECT to_jsonb(t) FROM payments t WHERE tenant_id = $1 AND id = $2 FOR UPDATE", tenant_id, payment_id
+        ),
+    )
+    if row is None:
+        raise NotFound("no such payment")
+    return row
+
+
+async def insert_payment(conn: Connection, tenant_id: UUID, row: Payment) -> None:
+    """Adds the row."""
+    await conn.execute(
+        """
+        INSERT INTO payments SELECT r.* FROM jsonb_populate_record(NULL::payments, $2::jsonb) r WHERE r.tenant_id = $1
+        """,
+        tenant_id,
+        write(row),
+    )
+
+
+async def update_payment(conn: Connection, tenant_id: UUID, row: Payment) -> None:
+    """Writes what of the row may change."""
+    await conn.execute(
+        """
+        UPDATE payments t SET invoice_id = r.invoice_id, external_id = r.external_id, method = r.method,
+               status = r.status, refunded_cents = r.refunded_cents, description = r.description,
+               paid_at = r.paid_at, failure_reason = r.failure_reason, review_reason = r.review_reason,
+               txid = r.txid, end_to_end_id = r.end_to_end_id, pix_copy_paste = r.pix_copy_paste,
+               pix_expires_at = r.pix_expires_at, url = r.url, raw = r.raw, observed_at = r.observed_at,
+               version = r.version, updated_at = r.updated_at
+        FROM jsonb_populate_record(NULL::payments, $2::jsonb) r
+        WHERE t.tenant_id = $1 AND t.id = r.id
+        """,
+        tenant_id,
+        write(row),
+    )
+
+
+async def list_payments(
+    conn: Connection,
+    tenant_id: UUID,
+    *,
+    before: UUID | None,
+    limit: int,
+    status: str | None = None,
+    invoice_id: UUID | None = None,
+) -> list[Payment]:
+    """The tenant's, newest first, those before `before`."""
+    return read_all(
+        Payment,
+        await conn.fetch(
+            """
+            SELECT to_jsonb(t) FROM payments t
+            WHERE tenant_id = $1 AND ($2::uuid IS NULL OR id < $2) AND ($4::text IS NULL OR status = $4)
+              AND ($5::uuid IS NULL OR invoice_id = $5)
+            ORDER BY id DESC LIMIT $3
+            """,
+            tenant_id,
+            before,
+            limit,
+            status,
+            invoice_id,
+        ),
+    )
+
+
+async def find_by_txid(conn: Connection, tenant_id: UUID, txid: str) -> Payment | None:
+    """The PIX payment with that transaction id."""
+    return read(
+        Payment,
+        await conn.fetchval("SELECT to_jsonb(t) FROM payments t WHERE tenant_id = $1 AND txid = $2", tenant_id, txid),
+    )
+
+
+async def find_settling(conn: Connection, tenant_id: UUID, invoice_id: UUID) -> Payment | None:
+    """The payment that settles the invoice."""
+    return read(
+        Payment,
+        await conn.fetchval(
+            """
+            SELECT to_jsonb(t) FROM payments t
+            WHERE tenant_id = $1 AND invoice_id = $2 AND review_reason IS NULL
+              AND status IN ('paid', 'partially_refunded', 'refunded', 'disputed', 'charged_back')
+            """,
+            tenant_id,
+            invoice_id,
+        ),
+    )
+
+
+async def list_paid_between(
+    conn: Connection, tenant_id: UUID, start: datetime | None, end: datetime | None
+) -> list[Payment]:
+    """The tenant's received payments from `start` to before `end`, oldest first; at most 1,000."""
+    return read_all(
+        Payment,
+        await conn.fetch(
+            """
+            SELECT to_jsonb(t) FROM payments t
+            WHERE tenant_id = $1 AND paid_at IS NOT NULL AND ($2::timestamptz IS NULL OR paid_at >= $2)
+              AND ($3::timestamptz IS NULL OR paid_at < $3)
+            ORDER BY paid_at, id LIMIT 1000
+            """,
+            tenant_id,
+            start,
+            end,
+        ),
+    )
+
+
+async def list_waiting(conn: Connection, since: datetime, until: datetime, limit: int) -> list[Payment]:
+    """Pending payments last touched in that time, oldest first, of whatever tenant. For a platform transaction."""
+    return read_all(
+        Payment,
+        await conn.fetch(
+            """
+            SELECT to_jsonb(t) FROM payments t
+            WHERE status = 'pending' AND external_id IS NOT NULL AND created_at >= $1 AND updated_at < $2
+            ORDER BY updated_at LIMIT $3
+            """,
+            since,
+            until,
+            limit,
+        ),
+    )
+
+
+class Refund(msgspec.Struct, frozen=True, kw_only=True):
+    """One row of refunds; `status` is requested, pending, done or failed."""
+
+    id: UUID
+    tenant_id: UUID
+    payment_id: UUID
+    amount_cents: int
+    reason: str | None
+    status: str
+    external_id: str | None
+    requested_by: str
+    created_at: datetime
+    updated_at: datetime
+
+
+async def insert_refund(conn: Connection, tenant_id: UUID, row: Refund) -> None:
+    """Adds the refund."""
+    await conn.execute(
+        "INSERT INTO refunds SELECT r.* FROM jsonb_populate_record(NULL::refunds, $2::jsonb) r WHERE r.tenant_id = $1",
+        tenant_id,
+        write(row),
+    )
+
+
+async def update_refund(conn: Connection, tenant_id: UUID, row: Refund) -> None:
+    """Writes what came of it."""
+    await conn.execute(
+        """
+        UPDATE refunds SET status = $3, external_id = $4, updated_at = $5 WHERE tenant_id = $1 AND id = $2
+        """,
+        tenant_id,
+        row.id,
+        row.status,
+        row.external_id,
+        row.updated_at,
+    )
+
+
+async def list_refunds(conn: Connection, tenant_id: UUID, payment_id: UUID) -> list[Refund]:
+    """A payment's refunds, oldest first."""
+    return read_all(
+        Refund,
+        await conn.fetch(
+            "SELECT to_jsonb(t) FROM refunds t WHERE tenant_id = $1 AND payment_id = $2 ORDER BY id",
+            tenant_id,
+            payment_id,
+        ),
+    )
