@@ -11,6 +11,7 @@ from uuid import UUID
 
 import msgspec
 
+from contracts.audit import AuditRecord
 from contracts.event import Event
 
 SoldBy = Literal["platform", "tenant"]
@@ -279,6 +280,10 @@ class DataErased(BillingEvent, frozen=True, kw_only=True, tag="billing.privacy.e
     kept: tuple[str, ...]
 
 
+class AuditRecorded(AuditRecord, frozen=True, kw_only=True, tag="billing.audit.recorded.v1"):
+    """Something worth a record was done in billing."""
+
+
 class ProviderEventReceived(Event, frozen=True, kw_only=True, tag="billing.provider_event.received.v1"):
     """A verified webhook was stored; billing itself takes it from here."""
 
@@ -312,5 +317,6 @@ EVENTS: tuple[type[Event], ...] = (
     PaymentDisputed,
     PixReceived,
     DataErased,
+    AuditRecorded,
     ProviderEventReceived,
 )

@@ -3,6 +3,9 @@
 from datetime import datetime
 from uuid import UUID
 
+import msgspec
+
+from contracts.audit import AuditRecord
 from contracts.event import Event
 
 
@@ -39,7 +42,10 @@ class TenantClosed(TenantEvent, frozen=True, kw_only=True, tag="tenants.tenant.c
 
 
 class UserEvent(Event, frozen=True, kw_only=True):
-    """A person in a tenant, after the change. `email` is lower case; `role` is the one they have in `tenant_id`."""
+    """A person in a tenant, after the change. `email` is lower case; `role` is the one they have in `tenant_id`.
+
+    Access tokens issued to them before `tokens_valid_from` are good for nothing any more.
+    """
 
     tenant_id: UUID
     user_id: UUID
@@ -47,6 +53,7 @@ class UserEvent(Event, frozen=True, kw_only=True):
     name: str
     role: str
     status: str
+    tokens_valid_from: datetime
     occurred_at: datetime
 
 
@@ -60,6 +67,57 @@ class UserUpdated(UserEvent, frozen=True, kw_only=True, tag="tenants.user.update
 
 class UserDisabled(UserEvent, frozen=True, kw_only=True, tag="tenants.user.disabled.v1"):
     """They may not act in the tenant any more."""
+
+
+class UserSignedIn(Event, frozen=True, kw_only=True, tag="tenants.user.signed_in.v1"):
+    """They signed in. `tenant_id` is None for a platform administrator without one."""
+
+    tenant_id: UUID | None
+    user_id: UUID
+    with_second_factor: bool
+    occurred_at: datetime
+
+
+class RoleChanged(Event, frozen=True, kw_only=True, tag="tenants.role.changed.v1"):
+    """What a role allows from now on; `permissions` None: the role is gone. The nil tenant's are the defaults."""
+
+    tenant_id: UUID
+    role: str
+    permissions: tuple[str, ...] | None
+    occurred_at: datetime
+
+
+class ApiKeyFact(msgspec.Struct, frozen=True, kw_only=True):
+    """An API key as the edge needs it: its hash (SHA-256, hex), and what it may. Networks in CIDR; none: any."""
+
+    key_id: UUID
+    tenant_id: UUID
+    key_sha256: str
+    scopes: tuple[str, ...]
+    permissions: tuple[str, ...]
+    allowed_ips: tuple[str, ...]
+    rate_limit: int
+    expires_at: datetime | None
+
+
+class ApiKeyCreated(Event, frozen=True, kw_only=True, tag="tenants.api_key.created.v1"):
+    """A key opens something from now on, or what it opens has changed."""
+
+    key: ApiKeyFact
+    occurred_at: datetime
+
+
+class ApiKeyRevoked(Event, frozen=True, kw_only=True, tag="tenants.api_key.revoked.v1"):
+    """A key opens nothing any more."""
+
+    key_id: UUID
+    tenant_id: UUID
+    key_sha256: str
+    occurred_at: datetime
+
+
+class AuditRecorded(AuditRecord, frozen=True, kw_only=True, tag="tenants.audit.recorded.v1"):
+    """Something worth a record was done in the tenants service."""
 
 
 class PaymentClaimed(Event, frozen=True, kw_only=True, tag="tenants.payment.claimed.v1"):
@@ -91,6 +149,35 @@ class ErasureRequested(Event, frozen=True, kw_only=True, tag="tenants.privacy.er
     occurred_at: datetime
 
 
+class RoleFact(msgspec.Struct, frozen=True, kw_only=True):
+    """What a role allows in a tenant; the nil tenant's are the defaults."""
+
+    tenant_id: UUID
+    role: str
+    permissions: tuple[str, ...]
+
+
+class SubjectFact(msgspec.Struct, frozen=True, kw_only=True):
+    """Whose tokens are not all good: those issued before `valid_from` are refused, all of them while `is_disabled`.
+
+    `tenant_id` None is about the person in every tenant.
+    """
+
+    user_id: UUID
+    tenant_id: UUID | None
+    valid_from: datetime
+    is_disabled: bool
+
+
+class AccessSnapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """All that the edge needs to decide by itself, as it stood at `taken_at`; the events go on from there."""
+
+    taken_at: datetime
+    roles: tuple[RoleFact, ...]
+    api_keys: tuple[ApiKeyFact, ...]
+    subjects: tuple[SubjectFact, ...]
+
+
 EVENTS: tuple[type[Event], ...] = (
     TenantCreated,
     TenantUpdated,
@@ -100,6 +187,11 @@ EVENTS: tuple[type[Event], ...] = (
     UserCreated,
     UserUpdated,
     UserDisabled,
+    UserSignedIn,
+    RoleChanged,
+    ApiKeyCreated,
+    ApiKeyRevoked,
+    AuditRecorded,
     PaymentClaimed,
     ErasureRequested,
 )
