@@ -5,6 +5,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from billing.domain.br_code import NO_TXID, BrCodeRefused, parse_br_code
 from billing.domain.providers import (
     ChargeCreated,
     ChargeRequest,
@@ -62,7 +63,7 @@ def read_pix_charge(intent: PaymentIntent) -> ChargeCreated:
     code = intent.next_action.pix_display_qr_code if intent.next_action else None
     pix = None
     if code is not None:
-        pix = PixCode(copy_paste=code.data, txid=txid_in(code.data), expires_at=instant(code.expires_at))
+        pix = PixCode(copy_paste=code.data, txid=_txid(code.data), expires_at=instant(code.expires_at))
     return ChargeCreated(
         external_id=intent.id,
         status=_status(intent, None, ()),
@@ -72,19 +73,12 @@ def read_pix_charge(intent: PaymentIntent) -> ChargeCreated:
     )
 
 
-def txid_in(copy_paste: str) -> str:
-    """The TxID (field 62, sub-field 05) of a BR Code, `***` where it has none that can be read."""
-    return _fields(_fields(copy_paste).get("62", "")).get("05", "***")
-
-
-def _fields(text: str) -> dict[str, str]:
-    """Two digits of id, two of length, the value; what does not add up ends the reading."""
-    found: dict[str, str] = {}
-    while len(text) >= 4 and text[:4].isascii() and text[:4].isdigit():
-        length = int(text[2:4])
-        found[text[:2]] = text[4 : 4 + length]
-        text = text[4 + length :]
-    return found
+def _txid(copy_paste: str) -> str:
+    # A code that we cannot read may still be one that a bank can: it is shown as it came.
+    try:
+        return parse_br_code(copy_paste).txid
+    except BrCodeRefused:
+        return NO_TXID
 
 
 async def complete_payment(transport: Transport, intent: PaymentIntent) -> PaymentState:

@@ -70,7 +70,8 @@ def read_subscription(found: Subscription) -> SubscriptionState:
 
 
 def _ends_with(cancel_at: int | None, period_end: int | None) -> bool:
-    # How a flexible subscription (all new ones since clover) says that it was cancelled in the portal.
+    # How a flexible subscription (all new ones since clover) says that it was cancelled in the portal: the flag stays
+    # false. https://docs.stripe.com/billing/subscriptions/billing-mode/compare, stripe-node #2470
     return cancel_at is not None and (period_end is None or cancel_at <= period_end)
 
 

@@ -121,17 +121,29 @@ class Transport:
             raise _lost(f"answered what we cannot read ({error})", is_read) from None
 
 
-class _Http(stripe.HTTPXClient):
+class _Http(stripe.HTTPClient):
+    # The SDK's own client over httpx follows HTTP_PROXY and its like; the house's egress is configured, not found.
+    name = "httpx"
+
     def __init__(self) -> None:
-        super().__init__(timeout=httpx.Timeout(READ_S, connect=CONNECT_S))
-        # The SDK's own would follow HTTP_PROXY and its like: the house's egress is configured, not found.
-        self._client_async = httpx.AsyncClient(
+        super().__init__()
+        self._client = httpx.AsyncClient(
+            timeout=httpx.Timeout(READ_S, connect=CONNECT_S),
             limits=httpx.Limits(max_connections=20, max_keepalive_connections=5, keepalive_expiry=20),
             trust_env=False,
         )
 
+    async def request_async(
+        self, method: str, url: str, headers: Mapping[str, str], post_data: str | None = None
+    ) -> tuple[bytes, int, Mapping[str, str]]:
+        try:
+            answer = await self._client.request(method, url, headers=headers, content=post_data)
+        except httpx.HTTPError as error:
+            raise stripe.APIConnectionError("no answer") from error  # type: ignore[no-untyped-call]  # not annotated
+        return answer.content, answer.status_code, answer.headers
+
     async def close_async(self) -> None:
-        await self._client_async.aclose()
+        await self._client.aclose()
 
 
 def object_path(collection: str, external_id: str, action: str = "") -> str:
