@@ -96,6 +96,7 @@ def _environment(name: str) -> dict[str, str]:
         "AMQP_URL": "amqp://user:Qw8Lr2Tn5Xy7Bc1@127.0.0.1:1/",
         "DB_ROLE_SECRET": secret,
         "SECRETS_KEY": secret,
+        "JWT_SECRET": secret,
         "INTERNAL_PUBLIC_KEY": new_key_pair()[1],
         "PORT": "1",
         "METRICS_PORT": "2",

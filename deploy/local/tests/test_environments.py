@@ -23,6 +23,12 @@ def test_only_the_gateway_can_sign_and_only_services_reach_the_data() -> None:
     assert gateway.env["UPSTREAM_ADMIN_ANALYTICS"] == f"http://127.0.0.1:{services[0].env['PORT']}"
 
 
+def test_the_tenants_service_signs_tokens_and_nothing_else() -> None:
+    tenants, _ = programs(["tenants"], PARTS, SECRETS, 3001, {})
+    assert tenants.env["JWT_SECRET"] == "j"
+    assert "INTERNAL_SIGNING_KEY" not in tenants.env
+
+
 def test_no_port_is_used_twice_and_taken_ones_are_left_alone() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         taken = other.getsockname()[1]

@@ -11,6 +11,8 @@ GATEWAY_PORT = 3001
 _FIRST_PORT, _FIRST_METRICS_PORT, _GATEWAY_METRICS_PORT = 3101, 4101, 4001
 #: Only the gateway may hold these: with them a service could make itself anybody.
 _GATEWAY_ONLY = ("JWT_SECRET", "JWT_SECRET_PREVIOUS", "INTERNAL_SIGNING_KEY")
+#: The tenants service signs the tokens that people sign in for.
+_SIGNS_TOKENS = ("tenants",)
 _NOT_FOR_GATEWAY = ("DATABASE_URL", "DB_ROLE_SECRET", "AMQP_URL", "SMTP_URL", "SECRETS_KEY", "SECRETS_KEY_PREVIOUS")
 
 
@@ -57,7 +59,8 @@ def programs(
     upstreams: dict[str, str] = {}
     for number, service in enumerate(services):
         own = {"PORT": settle(_FIRST_PORT + number), "METRICS_PORT": settle(_FIRST_METRICS_PORT + number)}
-        found.append(Program(service, service.replace("-", "_"), _without(inherited | shared | own, _GATEWAY_ONLY)))
+        hidden = [name for name in _GATEWAY_ONLY if not (service in _SIGNS_TOKENS and name.startswith("JWT_"))]
+        found.append(Program(service, service.replace("-", "_"), _without(inherited | shared | own, hidden)))
         upstreams[f"UPSTREAM_{service.replace('-', '_').upper()}"] = f"http://{LOOPBACK}:{own['PORT']}"
     own = {"PORT": str(port), "METRICS_PORT": settle(_GATEWAY_METRICS_PORT)}
     found.append(Program("gateway", "gateway", _without(inherited | upstreams | own, _NOT_FOR_GATEWAY)))

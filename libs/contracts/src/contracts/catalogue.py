@@ -5,10 +5,10 @@ from pathlib import Path
 
 import msgspec
 
-from contracts import billing, mailer
+from contracts import billing, mailer, tenants
 from contracts.event import Event, event_type
 
-EVENTS: tuple[type[Event], ...] = (*billing.EVENTS, *mailer.EVENTS)
+EVENTS: tuple[type[Event], ...] = (*billing.EVENTS, *mailer.EVENTS, *tenants.EVENTS)
 
 
 def schemas() -> dict[str, str]:

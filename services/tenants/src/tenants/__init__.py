@@ -1,0 +1,1 @@
+"""Companies, their people, roles, keys, sign-in and the audit log."""

@@ -1,0 +1,5 @@
+"""The audit log over HTTP."""
+
+from typing import Any, Final
+
+ROUTES: Final[list[Any]] = []

@@ -1,0 +1,5 @@
+"""Invitations over HTTP."""
+
+from typing import Any, Final
+
+ROUTES: Final[list[Any]] = []

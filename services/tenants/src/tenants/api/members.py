@@ -1,0 +1,5 @@
+"""Members of a tenant over HTTP."""
+
+from typing import Any, Final
+
+ROUTES: Final[list[Any]] = []

@@ -1,0 +1,5 @@
+"""Roles and permissions over HTTP."""
+
+from typing import Any, Final
+
+ROUTES: Final[list[Any]] = []

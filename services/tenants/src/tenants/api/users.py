@@ -1,0 +1,5 @@
+"""A tenant's people over HTTP, in seed 002's shapes."""
+
+from typing import Any, Final
+
+ROUTES: Final[list[Any]] = []

@@ -1,0 +1,1 @@
+"""Who somebody is and what they may: decisions without IO; the present is an argument."""

@@ -1,0 +1,31 @@
+"""Every SQL statement of the tenants service, by noun. Rows travel as JSON: a Struct's fields are a table's columns."""
+
+from tenants.store import (
+    api_keys,
+    audit,
+    claims,
+    invitations,
+    memberships,
+    privacy,
+    roles,
+    sessions,
+    snapshot,
+    tenants,
+    totp,
+    users,
+)
+
+__all__ = [
+    "api_keys",
+    "audit",
+    "claims",
+    "invitations",
+    "memberships",
+    "privacy",
+    "roles",
+    "sessions",
+    "snapshot",
+    "tenants",
+    "totp",
+    "users",
+]

@@ -1,0 +1,1 @@
+"""SQL over api_keys and their hashes."""

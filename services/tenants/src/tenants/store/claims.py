@@ -1,0 +1,1 @@
+"""SQL over payment_claims and the sessions that they used up."""

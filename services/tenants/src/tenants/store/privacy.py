@@ -1,0 +1,1 @@
+"""SQL over privacy requests, reports and consents."""

@@ -1,0 +1,1 @@
+"""SQL that reads what the edge needs to know, all of it at one moment."""

@@ -1,0 +1,1 @@
+"""SQL over second factors: for platform transactions only."""

@@ -1,0 +1,1 @@
+"""What the tenants service does: one file, one use case."""
