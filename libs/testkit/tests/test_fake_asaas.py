@@ -274,7 +274,7 @@ async def test_every_turn_of_a_payment_is_told(asaas: FakeAsaas, api: httpx.Asyn
     assert asaas.payment(lost)["chargeback"]["status"] == "DISPUTE_LOST"
 
 
-@pytest.mark.parametrize("status", [201, 204, 302, 401, 500])
+@pytest.mark.parametrize("status", [201, 202, 302, 401, 500])
 async def test_anything_but_200_is_tried_again_before_the_next(
     asaas: FakeAsaas, api: httpx.AsyncClient, seller: Seller, status: int
 ) -> None:
