@@ -13,6 +13,7 @@ from billing.domain.providers import (
     ChargeRequest,
     Checkout,
     CheckoutRequest,
+    CheckoutState,
     NotAtProvider,
     PaymentState,
     PaymentStatus,
@@ -25,6 +26,7 @@ from billing.pagbank_api.public_keys import PublicKeys
 from billing.pagbank_api.requests import checkout_body, order_body
 from billing.pagbank_api.states import (
     Charge,
+    Item,
     Link,
     Order,
     charge_state,
@@ -42,6 +44,8 @@ from contracts.errors import BadGateway
 PRODUCTION_URL: Final = "https://api.pagseguro.com"
 SANDBOX_URL: Final = "https://sandbox.api.pagseguro.com"
 
+_MOST_ORDERS: Final = 5
+
 
 class PagBankPix(msgspec.Struct, frozen=True, kw_only=True):
     """An order's PIX code, where PagBank draws its image, and PagBank's own object."""
@@ -51,10 +55,18 @@ class PagBankPix(msgspec.Struct, frozen=True, kw_only=True):
     raw: dict[str, object]
 
 
+class _OrderOfCheckout(msgspec.Struct, kw_only=True):
+    id: str
+
+
 class _Checkout(msgspec.Struct, kw_only=True):
     id: str
+    reference_id: str | None = None
+    status: str = "ACTIVE"
     expiration_date: str | None = None
+    items: list[Item] = []
     links: list[Link] = []
+    orders: list[_OrderOfCheckout] = []
 
 
 class PagBankApi:
@@ -87,6 +99,23 @@ class PagBankApi:
         if not (url := link(checkout.links, "PAY")):
             raise BadGateway("PagBank answered a checkout without a page to pay on.")
         return Checkout(external_id=checkout.id, url=url, expires_at=moment(checkout.expiration_date))
+
+    async def get_checkout(self, checkout_id: str) -> CheckoutState:
+        """A checkout as it stands; it is complete only when an order of it is paid. Raises NotAtProvider."""
+        checkout = read(await self._connection.ask("GET", path("checkouts", checkout_id)), _Checkout)
+        orders = [await self.get_order(order.id) for order in checkout.orders[:_MOST_ORDERS]]
+        paid = next((order for order in orders if order.status is PaymentStatus.PAID), None)
+        is_over = checkout.status in ("EXPIRED", "INACTIVE")
+        return CheckoutState(
+            external_id=checkout.id,
+            status="complete" if paid else "expired" if is_over else "open",
+            payment_status="paid" if paid else "unpaid",
+            amount_cents=paid.amount_cents if paid else sum(one.quantity * one.unit_amount for one in checkout.items),
+            currency=paid.currency if paid else "BRL",
+            reference=checkout.reference_id or None,
+            payment_external_id=paid.external_id if paid else None,
+            completed_at=paid.paid_at if paid else None,
+        )
 
     async def create_charge(self, request: ChargeRequest, *, key: str) -> ChargeCreated:
         """An order with a PIX code or a boleto; its `external_id` is the order's.

@@ -89,7 +89,9 @@ class Charge(msgspec.Struct, kw_only=True):
     links: list[Link] = []
 
 
-class _Item(msgspec.Struct, kw_only=True):
+class Item(msgspec.Struct, kw_only=True):
+    """What is sold, in an order or a checkout."""
+
     quantity: int = 1
     unit_amount: int = 0
 
@@ -99,7 +101,7 @@ class Order(msgspec.Struct, kw_only=True):
 
     id: str
     reference_id: str | None = None
-    items: list[_Item] = []
+    items: list[Item] = []
     qr_codes: list[QrCode] = []
     charges: list[Charge] = []
     links: list[Link] = []
