@@ -71,7 +71,10 @@ class NotAtProvider(Exception):
 
 
 class Payer(msgspec.Struct, frozen=True, kw_only=True):
-    """Who pays. `tax_id` is a CPF or CNPJ in digits only; `phone` digits with area code."""
+    """Who pays. `tax_id` is a CPF or CNPJ in digits only; `phone` digits with area code.
+
+    `email` is empty where only the provider's page will learn it (Stripe's).
+    """
 
     email: str
     name: str | None = None
@@ -198,6 +201,7 @@ class CheckoutState(msgspec.Struct, frozen=True, kw_only=True):
     external_id: str
     status: Literal["open", "complete", "expired"]
     payment_status: Literal["paid", "unpaid", "no_payment_required"]
+    url: str | None = None  # while it is open
     amount_cents: int
     currency: str
     reference: str | None = None

@@ -186,6 +186,12 @@ class StripeApi:
         intent = await self._transport.post("/v1/payment_intents", PaymentIntent, pix_params(request), key)
         return read_pix_charge(intent)
 
+    async def get_pix(self, payment_intent_id: str) -> ChargeCreated:
+        """A charge with its PIX code, as it is now."""
+        return read_pix_charge(
+            await self._transport.get(object_path("payment_intents", payment_intent_id), PaymentIntent)
+        )
+
     async def get_payment(self, payment_intent_id: str) -> PaymentState:
         """The payment as it is now, with its refunds and disputes, and the invoice that it pays."""
         path = object_path("payment_intents", payment_intent_id)

@@ -24,7 +24,7 @@ def session_params(request: CheckoutRequest) -> dict[str, Any]:
         params["payment_method_types"] = list(dict.fromkeys(_METHOD_TYPES[method] for method in request.methods))
     if request.payer.external_id:
         params["customer"] = request.payer.external_id
-    else:
+    elif request.payer.email:
         params["customer_email"] = request.payer.email
     if request.interval:
         params["subscription_data"] = {"metadata": metadata}
@@ -71,6 +71,7 @@ def read_checkout_state(session: Session) -> CheckoutState:
         external_id=session.id,
         status=session.status or "open",
         payment_status=session.payment_status,
+        url=session.url,
         amount_cents=session.amount_total or 0,
         currency=(session.currency or "").upper(),
         reference=session.client_reference_id or reference_in(session.metadata),
