@@ -22,6 +22,7 @@ _SELLING: Final = (
     Row("POST", "/plans", PLATFORM_ADMIN),
     Row("GET", "/plans/{id}", PUBLIC),
     Row("PATCH DELETE", "/plans/{id}", PLATFORM_ADMIN),
+    Row("POST", "/plans/{id}/push", PLATFORM_ADMIN, timeout_s=_PROVIDER_S),
     Row("POST", "/stripe/checkout", USER, timeout_s=_PROVIDER_S),
     Row("POST", "/stripe/portal", USER, timeout_s=_PROVIDER_S),
     Row("POST", "/stripe/webhook", _STRIPE),

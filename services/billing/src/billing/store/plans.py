@@ -11,6 +11,19 @@ from chassis.db import Connection
 from contracts.errors import NotFound
 
 
+async def hold_plan(conn: Connection, plan_id: UUID) -> None:
+    """Keeps the plan from being deleted until the transaction ends; whoever sells it holds it, then reads it.
+
+    A row lock would not do: the buyer's role may not update the platform's row, and so may not lock it either.
+    """
+    await conn.execute("SELECT pg_advisory_xact_lock_shared(hashtextextended('billing.plan:' || $1, 0))", str(plan_id))
+
+
+async def claim_plan(conn: Connection, plan_id: UUID) -> None:
+    """Waits until nobody is selling the plan; until the transaction ends nobody can begin to."""
+    await conn.execute("SELECT pg_advisory_xact_lock(hashtextextended('billing.plan:' || $1, 0))", str(plan_id))
+
+
 async def list_plans(
     conn: Connection, tenant_id: UUID, *, after: UUID | None, limit: int, archived: bool = False
 ) -> list[Plan]:
