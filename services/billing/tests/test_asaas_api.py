@@ -699,6 +699,31 @@ async def test_listings_are_read_to_their_end(asaas: FakeAsaas, api: AsaasApi) -
     assert (await api.list_payments(limit=5)).has_more
 
 
+async def test_a_reconciliation_sees_what_a_lost_webhook_would_have_told(asaas: FakeAsaas, api: AsaasApi) -> None:
+    async def old_payment(method: Method = Method.CARD) -> str:
+        made = await api.create_charge(charge_request(method=method), key="k")
+        asaas.world.payments[made.external_id]["dateCreated"] = "2026-01-15"
+        return made.external_id
+
+    confirmed, long_confirmed, disputed, late, long_late, untouched = [await old_payment() for _ in range(6)]
+    received = await old_payment(Method.PIX)
+    for external_id in (confirmed, long_confirmed, disputed, received):
+        asaas.pay(external_id)
+    asaas.world.payments[long_confirmed] |= {"clientPaymentDate": "2026-02-20", "confirmedDate": "2026-02-20"}
+    asaas.chargeback(disputed)
+    for external_id, due in ((late, "2026-03-07"), (long_late, "2026-02-07")):
+        asaas.world.payments[external_id]["dueDate"] = due
+        asaas.overdue(external_id)
+    found = {one.external_id: one.status for one in await api.list_payments_since(datetime(2026, 3, 8, 12, tzinfo=UTC))}
+    assert found == {
+        confirmed: PaymentStatus.PAID,
+        received: PaymentStatus.PAID,
+        disputed: PaymentStatus.DISPUTED,
+        late: PaymentStatus.FAILED,
+    }
+    assert untouched not in found
+
+
 async def test_a_paused_queue_is_noticed_and_let_go_on(asaas: FakeAsaas, api: AsaasApi) -> None:
     webhook_id = asaas.add_webhook("http://127.0.0.1:9/hook", TOKEN)
     [queue] = await api.webhook_queue_state()

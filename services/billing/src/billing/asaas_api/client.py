@@ -98,7 +98,10 @@ class AsaasApi:
         )
 
     async def create_charge(self, request: ChargeRequest, *, key: str) -> ChargeCreated:
-        """One payment, with its PIX code where it is one. `key` has no place at Asaas; the payment's id has."""
+        """One payment, with its PIX code where it is one. `key` has no place at Asaas; the payment's id has.
+
+        Nor has `expires_at`: a PIX code lives until a year after the due day, or until the payment is withdrawn.
+        """
         customer_id = await self.ensure_customer(request.payer, reference=str(request.reference))
         body: dict[str, object] = {
             "customer": customer_id,
@@ -136,7 +139,7 @@ class AsaasApi:
         return await payments.list_payments(self._http, filters or {}, offset=offset, limit=limit)
 
     async def list_payments_since(self, since: datetime) -> list[PaymentState]:
-        """What was made or paid since that day in São Paulo, each once: what a reconciliation compares."""
+        """What was made, paid, missed or disputed since that day in São Paulo, each once: for a reconciliation."""
         return await payments.list_payments_since(self._http, since)
 
     async def cancel_payment(self, external_id: str) -> None:

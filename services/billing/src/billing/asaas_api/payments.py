@@ -1,13 +1,13 @@
 """Asaas' payments: made once for each reference, given back once for each key."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 
 from billing.asaas_api.connection import an_object, every, objects, path
-from billing.asaas_api.states import SAO_PAULO, Refund, cents, moment, payment_state, read, reais
+from billing.asaas_api.states import DISPUTED, SAO_PAULO, Refund, cents, moment, payment_state, read, reais
 from billing.domain.br_code import BrCodeRefused, parse_br_code
 from billing.domain.providers import (
     NotAtProvider,
@@ -82,12 +82,26 @@ async def list_payments(http: ProviderHttp, filters: Mapping[str, str], *, offse
 
 
 async def list_payments_since(http: ProviderHttp, since: datetime) -> list[PaymentState]:
-    """What was made or paid since that day in São Paulo, each once."""
-    day = since.astimezone(SAO_PAULO).date().isoformat()
+    """What was made, paid, missed or disputed since that day in São Paulo, each once.
+
+    A card that is confirmed has no `paymentDate` until it is credited a month later, a dispute no date to filter by:
+    both are listed whole by status, confirmed ones then sorted out by the day on which they were paid. What is left to
+    webhooks alone is a refund of an older payment: Asaas lists refunds by no date.
+    """
+    day = since.astimezone(SAO_PAULO).date()
+    first = moment(day.isoformat())
+    searches = [
+        {"dateCreated[ge]": day.isoformat()},
+        {"paymentDate[ge]": day.isoformat()},
+        {"status": "OVERDUE", "dueDate[ge]": (day - timedelta(days=1)).isoformat()},
+        *({"status": status} for status in ("CONFIRMED", *DISPUTED)),
+    ]
     found: dict[str, PaymentState] = {}
-    for name in ("dateCreated[ge]", "paymentDate[ge]"):
-        async for one in every(http, "/payments", {name: day}):
+    for search in searches:
+        async for one in every(http, "/payments", search):
             state = payment_state(one)
+            if search.get("status") == "CONFIRMED" and state.paid_at and first and state.paid_at < first:
+                continue
             found[state.external_id] = state
     return list(found.values())
 

@@ -46,6 +46,9 @@ _STATUSES: Final = {
     "AWAITING_CHARGEBACK_REVERSAL": PaymentStatus.DISPUTED,
 }
 
+#: The statuses of a payment whose money the payer's bank holds, or may take.
+DISPUTED: Final = tuple(name for name, status in _STATUSES.items() if status is PaymentStatus.DISPUTED)
+
 
 class Refund(msgspec.Struct, rename="camel", kw_only=True):
     """One entry of a payment's `refunds`; status PENDING, CANCELLED or DONE."""
