@@ -271,6 +271,14 @@ async def test_deliveries_can_be_doubled_reversed_repeated_and_forged(
     assert [one.status for one in pagbank.deliveries][-3:] == [500, 400, 201]
 
 
+async def test_an_event_that_is_always_refused_is_given_up(pagbank: FakePagBank, seller: Seller) -> None:
+    seller.statuses = [401] * 50
+    pagbank.send(seller.url, {"id": "ORDE_1", "status": "first"})
+    pagbank.send(seller.url, {"id": "ORDE_2", "status": "second"})
+    await pagbank.settle()
+    assert seller.states == ["first"] * 50 + ["second"]
+
+
 async def test_a_person_pays_on_the_checkout_page(pagbank: FakePagBank, api: httpx.AsyncClient, seller: Seller) -> None:
     body = {
         "reference_id": "ref",

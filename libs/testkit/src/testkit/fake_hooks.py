@@ -34,7 +34,8 @@ class Delivery:
 class HookQueue:
     """Delivers to one address, one event after another; what fails is tried again after `retry_s`.
 
-    After `failures_to_pause` failures in a row it is `interrupted`, and holds everything until it is resumed.
+    After `failures_to_pause` failures in a row it is `interrupted`, and holds everything until it is resumed; after
+    `failures_to_drop` it forgets the event that failed and goes on with the next.
     """
 
     url: str
@@ -42,6 +43,7 @@ class HookQueue:
     is_accepted: Callable[[int], bool]
     faults: HookFaults
     failures_to_pause: int | None = None
+    failures_to_drop: int | None = None
     retry_s: float = 0.05
     failures: int = 0
     interrupted: bool = False
@@ -88,8 +90,11 @@ class HookQueue:
         body = self.pending.pop(-1 if self.faults.newest_first else 0)
         for _ in range(1 + self.faults.duplicates):
             if not await self._try(client, body):
-                self.pending.insert(len(self.pending) if self.faults.newest_first else 0, body)
                 self.failures += 1
+                if self.failures_to_drop is not None and self.failures >= self.failures_to_drop:
+                    self.failures = 0
+                    return
+                self.pending.insert(len(self.pending) if self.faults.newest_first else 0, body)
                 self.interrupted = self.failures_to_pause is not None and self.failures >= self.failures_to_pause
                 if not self.interrupted:
                     await asyncio.sleep(self.retry_s)

@@ -19,6 +19,7 @@ from testkit.fake_pagbank.signing import Signing
 from testkit.fake_pagbank.world import Object, World
 
 TOKEN = "pagbank-fake-token"
+TRIES = 50  # PagBank publishes no number; an event that is refused for good must not stop the others here
 
 
 class FakePagBank:
@@ -151,7 +152,7 @@ class FakePagBank:
             lambda raw: self.signing.headers(raw),
             lambda status: 200 <= status < 300,
             self.hook_faults,
-            failures_to_pause=50,
+            failures_to_drop=TRIES,
             retry_s=self._retry_s,
         )
 
