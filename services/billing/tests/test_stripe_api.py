@@ -443,6 +443,7 @@ async def test_a_price_that_is_paid_at_once_changes_only_when_it_is(fake: FakeSt
     invoice = await api.get_invoice(latest)
     assert (invoice.status, invoice.billing_reason) == ("paid", "subscription_update")
     assert abs(invoice.amount_cents - (58_000 - 24_700)) <= 1  # nearly the whole period is left
+    assert invoice.period_end == changed.current_period_end
 
 
 async def test_a_difference_waits_for_the_renewal(fake: FakeStripe, api: StripeApi) -> None:
@@ -473,6 +474,14 @@ async def test_another_interval_begins_a_new_period(fake: FakeStripe, api: Strip
     assert changed.current_period_start is not None
     assert changed.current_period_end is not None
     assert (changed.current_period_end - changed.current_period_start).days in (365, 366)
+    monthly = await api.change_subscription_price(
+        state.external_id, str(state.item_external_id), UPGRADE, proration="always_invoice", key="change-2"
+    )
+    latest = fake.world.get("subscription", state.external_id)["latest_invoice"]
+    invoice = await api.get_invoice(latest)
+    # What is left of the year is credited on a line that ends later than the month that is paid for.
+    assert (invoice.period_start, invoice.period_end) == (monthly.current_period_start, monthly.current_period_end)
+    assert (invoice.amount_cents, invoice.status) == (0, "paid")
 
 
 # PIX and payments

@@ -75,6 +75,7 @@ def test_any_of_several_signatures_and_secrets_may_match() -> None:
     stamp = f"t={int(NOW.timestamp())}"
     good, other = mac(body, OLD_SECRET), mac(body, "whsec_someone_else")
     assert verify_stripe(body, f"{stamp},v1={other},v1={good}", [SECRET, OLD_SECRET], NOW).event_id == "evt_1"
+    assert verify_stripe(body, f"{stamp},v1={good},v1={other}", [OLD_SECRET, SECRET], NOW).event_id == "evt_1"
     assert verify_stripe(body, f"{stamp},v0={other},v1={good},v2=x", [OLD_SECRET], NOW).event_id == "evt_1"
     assert verify_stripe(body, f"{stamp}, v1={other}, v1={good}", ["", OLD_SECRET], NOW).event_id == "evt_1"
 

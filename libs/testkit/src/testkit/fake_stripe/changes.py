@@ -27,17 +27,22 @@ def update_subscription(world: World, params: Params, subscription_id: str, url:
     for price, quantity in changes:
         _change(world, subscription, price, quantity, proration, behaviour, url)
     if at_period_end is not None:
-        period_end = subscription["items"]["data"][0]["current_period_end"]
-        subscription |= {
-            "cancel_at": period_end if at_period_end else None,
-            "cancel_at_period_end": at_period_end,
-            "canceled_at": world.seconds() if at_period_end else None,
-        }
+        _end_with_period(world, subscription, at_period_end)
     if cancel_at is not None:
         subscription |= {"cancel_at": int(cancel_at) if cancel_at else None, "cancel_at_period_end": False}
     merge_metadata(subscription, metadata)
     world.emit("customer.subscription.updated", subscription, before)
     return subscription
+
+
+def _end_with_period(world: World, subscription: Object, at_period_end: bool) -> None:
+    # An end that the portal has set as a moment is not this flag's to take away.
+    if at_period_end:
+        end = subscription["items"]["data"][0]["current_period_end"]
+        subscription |= {"cancel_at": end, "canceled_at": world.seconds()}
+    elif subscription["cancel_at_period_end"]:
+        subscription |= {"cancel_at": None, "canceled_at": None}
+    subscription["cancel_at_period_end"] = at_period_end
 
 
 def _read_item(world: World, item: Params, subscription: Object) -> tuple[Object, int]:
@@ -70,6 +75,7 @@ def _change(
     resets = price["recurring"] != item["price"]["recurring"] and is_paying
     if proration == "always_invoice" and is_paying and world.declines and behaviour == "error_if_incomplete":
         raise declined()  # and nothing has changed
+    old_end = end
     left = max(end - now, 0) / max(end - start, 1)
     credit = -round(item["price"]["unit_amount"] * item["quantity"] * left)
     if resets:
@@ -86,7 +92,7 @@ def _change(
     }
     lines = []
     if is_paying and proration != "none":
-        lines.append(invoices.line(world, subscription, credit, now, end, title="Unused time", proration=True))
+        lines.append(invoices.line(world, subscription, credit, now, old_end, title="Unused time", proration=True))
         if not resets:
             lines.append(invoices.line(world, subscription, charge, now, end, title="Remaining time", proration=True))
     if resets:

@@ -82,9 +82,9 @@ def _interval(price: Price | None) -> Interval | None:
 
 
 def read_invoice(found: Invoice) -> InvoiceState:
-    """The invoice as it is now; its period is what its subscription line pays for, where it has one."""
+    """The invoice as it is now; its period is what its line pays for, where it has one."""
     details = _details(found)
-    line = _subscribed_line(found)
+    line = _line(found)
     return InvoiceState(
         external_id=found.id,
         status=found.status,
@@ -116,9 +116,11 @@ def _details(found: Invoice) -> SubscriptionDetails:
     return SubscriptionDetails(subscription=found.subscription, metadata=older.metadata if older else None)
 
 
-def _subscribed_line(found: Invoice) -> InvoiceLine | None:
-    lines = [line for line in (found.lines.data if found.lines else []) if line.is_subscribed]
-    return max(lines, key=lambda line: line.period.end, default=None)
+def _line(found: Invoice) -> InvoiceLine | None:
+    """What the invoice is for: a subscription's own line, else the latest of a change's."""
+    lines = found.lines.data if found.lines else []
+    own = [line for line in lines if line.is_subscribed]
+    return max(own or lines, key=lambda line: line.period.end, default=None)
 
 
 def _payment_id(found: Invoice) -> str | None:
