@@ -129,7 +129,7 @@ class ProviderHttp:
             if len(answer.content) > MAX_ANSWER_BYTES:
                 raise ValueError
             found = msgspec.json.decode(answer.content) if answer.content else None
-        except (msgspec.DecodeError, ValueError, UnicodeDecodeError):
+        except (msgspec.DecodeError, ValueError, RecursionError):
             if 200 <= status < 300:
                 raise self._lost(is_read, "answered what is not JSON") from None
             found = None
