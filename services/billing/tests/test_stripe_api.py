@@ -1,6 +1,10 @@
 """The Stripe adapter against the fake over a socket: each call, both shapes, and every way in which a call fails."""
 
 import asyncio
+import collections
+import contextlib
+import logging
+import random
 import re
 import socket
 from collections.abc import AsyncIterator
@@ -679,6 +683,43 @@ async def test_a_write_that_fails_is_made_good_with_its_key(
     assert fake.made("checkout.session", "order-1") == 1
 
 
+async def test_stripe_says_when_to_come_back(fake: FakeStripe, api: StripeApi) -> None:
+    fake.server.faults = [Fault.REFUSE_429]
+    with pytest.raises(ProviderUnavailable) as caught:
+        await api.get_account_id()
+    assert caught.value.retry_after_s == 1
+
+
+async def test_orders_have_one_page_each_whatever_fails(fake: FakeStripe, api: StripeApi) -> None:
+    """How a caller gets there: the same key while it may help, a look where Stripe has kept a 500, then a new key."""
+    chance, since = random.Random(18), datetime.now(UTC) - timedelta(minutes=1)
+    sick = [Fault.REFUSE_429, Fault.FAIL_500, Fault.FAIL_500_AFTER, Fault.DROP_REPLY, Fault.GARBAGE]
+    fake.server.faults = [chance.choice(sick) if chance.random() < 0.3 else None for _ in range(2_000)]
+    fake.front.crashes = [chance.choice(list(Crash)) if chance.random() < 0.2 else None for _ in range(2_000)]
+    orders = [uuid4() for _ in range(100)]
+    for order in orders:
+        attempt = 0
+        while True:
+            try:
+                await api.create_checkout(checkout(reference=order), key=f"{order}:{attempt}")
+                break
+            except ProviderUnknown as unknown:
+                if unknown.code != "provider_result_stays_unknown":
+                    continue
+            except ProviderUnavailable:
+                continue
+            found, is_known = None, False
+            while not is_known:
+                with contextlib.suppress(ProviderUnavailable):
+                    found, is_known = await api.find_checkout(order, since), True
+            if found is not None:
+                break
+            attempt += 1
+    made = collections.Counter(one["client_reference_id"] for one in fake.world.all("checkout.session"))
+    assert made == collections.Counter(map(str, orders))
+    assert len(fake.server.requests) > 1.3 * len(orders)  # faults were met
+
+
 @pytest.mark.parametrize("fault", [Fault.REFUSE_429, Fault.FAIL_500, Fault.DROP_REPLY, Fault.GARBAGE])
 async def test_a_read_that_fails_leaves_nothing_unknown(fake: FakeStripe, api: StripeApi, fault: Fault) -> None:
     made = await api.create_checkout(checkout(), key="order-1")
@@ -758,6 +799,19 @@ async def test_a_key_that_is_not_accepted_is_misconfigured_and_never_shown(fake:
         with pytest.raises(ProviderMisconfigured) as caught:
             await api.create_checkout(checkout(), key="order-1")
     assert "sk_test" not in str(caught.value)
+
+
+async def test_nothing_that_is_sent_gets_into_the_log(
+    fake: FakeStripe, api: StripeApi, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG):
+        await api.create_pix(pix(), key="pix-1")
+        async with StripeApi("sk_test_wrong_key_4242", base_url=fake.url) as stranger:
+            with pytest.raises(ProviderMisconfigured):
+                await stranger.get_account_id()
+    assert "POST" in caplog.text  # httpx names the call
+    for secret in (KEY, "4242", "52998224725", "ana@example.com", "ana%40example.com"):
+        assert secret not in caplog.text
 
 
 async def test_a_key_in_stripes_words_is_blotted_out(fake: FakeStripe, api: StripeApi) -> None:

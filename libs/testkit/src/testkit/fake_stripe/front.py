@@ -31,11 +31,11 @@ class _Kept:
 
 
 class Front:
-    """Answers calls. `crashes` are taken in order, one by each POST that is begun."""
+    """Answers calls. `crashes` are taken in order, one by each POST that is begun; None is none."""
 
     def __init__(self, world: World, api_key: str) -> None:
         self.api_key = api_key
-        self.crashes: list[Crash] = []
+        self.crashes: list[Crash | None] = []
         self.latency_s = 0.0
         self.permits: Callable[[Request], bool] = lambda _: True  # what a restricted key may do
         self._world = world

@@ -3,6 +3,7 @@
 The only module that imports stripe. Its typed services are not used: they are generated for endive, see API_VERSION.
 """
 
+import logging
 import re
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final, Literal, NoReturn, Protocol, TypeVar
@@ -29,6 +30,9 @@ API_VERSION: Final = "2026-03-25.dahlia"
 
 # Else the SDK keeps an id of this machine in the user's home and sends it along.
 stripe.enable_telemetry = False
+
+# Else it logs what it sends (names, addresses, tax ids), and Stripe's words about a key, which show some of it.
+logging.getLogger("stripe").setLevel(logging.CRITICAL)
 
 #: The most that Stripe lists at once.
 PAGE: Final = 100
