@@ -1,17 +1,22 @@
 """From `mail_queue` to a real SMTP server, through everything that may go wrong on the way."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 import msgspec
 import pytest
 
 from chassis.db import platform_transaction
+from testkit.fault_modes import Pass, Refuse
+from testkit.fault_proxy import fault_proxy
+from testkit.plugin import ServiceDatabase
 from testkit.smtp_script import Delay, Phase, Reply, Reset, Script, at, fails_tls, greylists, refuses, shuts_down
 from testkit.smtp_server import ScriptedSmtp, scripted_smtp
 from testkit.tls import self_signed
@@ -290,3 +295,31 @@ async def test_a_slow_server_keeps_its_mail_beyond_the_first_lease(start: Start,
         async with platform_transaction(mailer.db) as conn:
             assert await conn.fetchval("SELECT fence FROM emails") == 1
         assert len(server.accepted) == 1
+
+
+async def test_a_mail_sent_while_the_database_is_away_is_recorded_and_not_sent_again(
+    start: Start, until: Any, service_database: ServiceDatabase
+) -> None:
+    """Away for longer than the lease: when it is back, the mail is due for a claim and waits to be recorded."""
+    url = await service_database("mailer")
+    parts = urlsplit(url)
+    async with (
+        scripted_smtp(at({Phase.BODY: Delay(0.5)})) as server,
+        fault_proxy(str(parts.hostname), int(parts.port or 5432)) as link,
+    ):
+        through = parts._replace(netloc=f"127.0.0.1:{link.port}").geturl()
+        mailer = await start(SMTP_URL=server.url, DATABASE_URL=through, MAIL_LEASE_S="1")
+        await mailer.publish(*[WELCOME] * 4)
+        await until(lambda: server.sessions)
+        await link.become(Refuse())
+        await until(lambda: len(server.accepted) == 4)
+        await asyncio.sleep(1.5)
+        await link.become(Pass())
+
+        async def sent() -> bool:
+            return await status_of(mailer) == ["sent"] * 4
+
+        await until(sent)
+        assert len(server.accepted) == 4
+        async with platform_transaction(mailer.db) as conn:
+            assert await conn.fetchval("SELECT max(fence) FROM emails") == 1

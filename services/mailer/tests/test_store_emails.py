@@ -66,6 +66,18 @@ async def test_a_due_mail_is_claimed_once_until_its_lease_ends(db: Database, ten
         assert await store.emails.mark_ended(conn, [(second, domain.SENT)]) == set()
 
 
+async def test_what_the_claimer_has_in_hand_is_left_to_it(db: Database, tenant: UUID, make_mail: MakeMail) -> None:
+    async with platform_transaction(db) as conn:
+        await store.emails.insert_queued(conn, [make_mail(tenant) for _ in range(3)])
+        held = await store.emails.claim_due(conn, {}, other_room=2, limit=2, lease_s=0)
+    async with platform_transaction(db) as conn:
+        in_hand = {mail.id for mail in held}
+        [third] = await store.emails.claim_due(conn, {}, other_room=2, limit=9, lease_s=0, in_hand=in_hand)
+        assert third.id not in in_hand
+    async with platform_transaction(db) as conn:
+        assert len(await claim(conn)) == 3, "another worker does not take what a dead one had"
+
+
 async def test_workers_share_the_queue_without_overlap(db: Database, tenant: UUID, make_mail: MakeMail) -> None:
     async with platform_transaction(db) as conn:
         await store.emails.insert_queued(conn, [make_mail(tenant) for _ in range(200)])

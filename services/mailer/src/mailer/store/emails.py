@@ -1,6 +1,6 @@
 """SQL over emails: the log that requests read, and the queue that the worker claims from."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from uuid import UUID
 
 import msgspec
@@ -86,9 +86,15 @@ async def insert_queued(conn: Connection, mails: Sequence[NewMail]) -> None:
 
 
 async def claim_due(
-    conn: Connection, rooms: Mapping[UUID, int], *, other_room: int, limit: int, lease_s: float
+    conn: Connection,
+    rooms: Mapping[UUID, int],
+    *,
+    other_room: int,
+    limit: int,
+    lease_s: float,
+    in_hand: Collection[UUID] = (),
 ) -> list[Claim]:
-    """Marks due mails as being sent, under a lease and a new fence.
+    """Marks due mails as being sent, under a lease and a new fence; never those that the claimer still has in hand.
 
     A lane is the active row of email_settings that a tenant's mail goes out through: its own, else the platform's, else
     the nil UUID. At most its room is claimed, `other_room` where `rooms` does not say. Lanes take turns, tenants take
@@ -117,7 +123,8 @@ async def claim_due(
                    row_number() OVER (PARTITION BY roomy.tenant_id ORDER BY e.due_at, e.id) AS turn
             FROM roomy CROSS JOIN LATERAL (
                 SELECT id, due_at FROM emails
-                WHERE tenant_id = roomy.tenant_id AND due_at <= now() ORDER BY due_at LIMIT roomy.room
+                WHERE tenant_id = roomy.tenant_id AND due_at <= now() AND id <> ALL ($7::uuid[])
+                ORDER BY due_at LIMIT roomy.room
             ) AS e
         ), ranked AS (
             SELECT *, row_number() OVER (PARTITION BY lane ORDER BY turn, due_at, id) AS place FROM due
@@ -142,6 +149,7 @@ async def claim_due(
         limit,
         UUID(int=0),
         lease_s,
+        list(in_hand),
     )
     return msgspec.convert([dict(row) for row in rows], list[Claim])
 

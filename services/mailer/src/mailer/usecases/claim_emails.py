@@ -1,7 +1,7 @@
 """Takes due mails from the queue, with everything that sending them needs."""
 
 import random
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Collection, Mapping, MutableMapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -40,6 +40,7 @@ async def claim_emails(
     other_room: int,
     limit: int,
     lease_s: float,
+    in_hand: Collection[UUID],
     box: SecretBox,
     texts: MutableMapping[str, EmailTemplate],
     default_origin: Origin | None,
@@ -51,7 +52,9 @@ async def claim_emails(
 
     `texts` keeps templates by version from one call to the next.
     """
-    claims = await store.emails.claim_due(conn, rooms, other_room=other_room, limit=limit, lease_s=lease_s)
+    claims = await store.emails.claim_due(
+        conn, rooms, other_room=other_room, limit=limit, lease_s=lease_s, in_hand=in_hand
+    )
     if not claims:
         return Claimed(parcels=[], ended=[])
     settings = await store.email_settings.list_settings_of_lanes(conn, list({claim.lane for claim in claims}))

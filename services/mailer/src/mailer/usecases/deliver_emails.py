@@ -68,7 +68,7 @@ async def deliver_emails(
     """Works until `stopping` is set, then finishes what is under way, within its time.
 
     `arrivals` says that there is something new; without it the queue is looked at every second. While the database is
-    away nothing is claimed, and what was sent is recorded when it is back, if the lease still stands then.
+    away nothing is claimed, and what was sent is recorded when it is back, unless another worker was faster to take it.
     """
     worker = _Worker(
         db,
@@ -165,6 +165,8 @@ class _Worker:
                 other_room=FIRST_WINDOW,
                 limit=places,
                 lease_s=self.pace.lease_s,
+                # Whose lease ended while the database was away: sent and not recorded, they would be sent again.
+                in_hand=self.held.keys(),
                 box=self.box,
                 texts=self.texts,
                 default_origin=self.default_origin,
