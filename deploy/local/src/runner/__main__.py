@@ -19,6 +19,7 @@ from runner.layout import Layout, LocalError, here, package_of
 from runner.local_secrets import local_secrets
 from runner.one_process import serve_in_one_process
 from runner.parts import Parts, parts
+from runner.providers import providers
 from runner.supervisor import supervise
 from testkit.embedded.process import LOOPBACK, EmbeddedError
 
@@ -59,11 +60,11 @@ async def run(layout: Layout, env: Mapping[str, str]) -> int:
 async def _run(layout: Layout, env: Mapping[str, str], stop: asyncio.Event, serving: asyncio.Event) -> int:
     port = gateway_port(env)
     secrets = local_secrets(layout.secrets_env, env)
-    async with parts(layout, env, say) as stands:
+    async with parts(layout, env, say) as stands, providers(env, port, say) as provided:
         for service in layout.services():
             for name in await migrate(stands.database_url, package_of(service), Secret(secrets["DB_ROLE_SECRET"])):
                 say(f"{service}: applied {name}")
-        served = programs(layout.services(), stands, secrets, port, env)
+        served = programs(layout.services(), stands, secrets, port, {**env, **provided})
         announcing: list[asyncio.Task[None]] = []
 
         def announce() -> None:
