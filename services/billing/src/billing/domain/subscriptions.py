@@ -32,11 +32,15 @@ NEXT: Final = {
     S.INCOMPLETE: {S.TRIALING, S.ACTIVE, S.CANCELLED, S.PAST_DUE, S.PAUSED},
     S.TRIALING: {S.ACTIVE, S.PAST_DUE, S.PAUSED, S.SUSPENDED, S.CANCELLED},
     S.ACTIVE: {S.PAST_DUE, S.PAUSED, S.SUSPENDED, S.CANCELLED, S.TRIALING},
-    S.PAST_DUE: {S.ACTIVE, S.PAUSED, S.SUSPENDED, S.CANCELLED},
+    S.PAST_DUE: {S.ACTIVE, S.TRIALING, S.PAUSED, S.SUSPENDED, S.CANCELLED},
     S.PAUSED: {S.ACTIVE, S.TRIALING, S.PAST_DUE, S.CANCELLED},
     S.SUSPENDED: {S.ACTIVE, S.CANCELLED},
     S.CANCELLED: set[SubscriptionStatus](),
 }
+
+
+#: These providers say whether a subscription is late, on trial or about to end; the others only whether it goes on.
+_TELLING: Final = frozenset({Provider.STRIPE})
 
 
 class Subscription(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,11 +111,8 @@ def observe(current: Subscription, seen: SubscriptionState, *, asked_at: datetim
     """
     if current.status is S.CANCELLED or (current.observed_at is not None and asked_at < current.observed_at):
         return current
-    status = SubscriptionStatus(seen.status)
-    if current.status is S.SUSPENDED and status is S.PAST_DUE:
-        status = S.SUSPENDED
-    if status is not current.status and status not in NEXT[current.status]:
-        status = current.status
+    status = _status(current, seen, now)
+    knows_all = current.provider in _TELLING
     is_late = status in (S.PAST_DUE, S.SUSPENDED)
     fields: dict[str, Any] = {
         "status": status,
@@ -119,8 +120,9 @@ def observe(current: Subscription, seen: SubscriptionState, *, asked_at: datetim
         "item_external_id": seen.item_external_id or current.item_external_id,
         "current_period_start": seen.current_period_start or current.current_period_start,
         "current_period_end": seen.current_period_end or current.current_period_end,
-        "trial_end": seen.trial_end,
-        "cancel_at_period_end": seen.cancel_at_period_end and status is not S.CANCELLED,
+        "trial_end": seen.trial_end if knows_all else seen.trial_end or current.trial_end,
+        "cancel_at_period_end": (seen.cancel_at_period_end if knows_all else current.cancel_at_period_end)
+        and status is not S.CANCELLED,
         "cancelled_at": (seen.cancelled_at or now) if status is S.CANCELLED else None,
         "cancel_reason": (
             (current.cancel_reason or ("delinquent" if current.past_due_since else "provider"))
@@ -136,3 +138,67 @@ def observe(current: Subscription, seen: SubscriptionState, *, asked_at: datetim
     if msgspec.structs.replace(changed, observed_at=current.observed_at) == current:
         return changed
     return msgspec.structs.replace(changed, version=current.version + 1, updated_at=now)
+
+
+def _status(current: Subscription, seen: SubscriptionState, now: datetime) -> SubscriptionStatus:
+    """Where it stands after what was seen. Asaas knows only whether a subscription makes further payments."""
+    status = S(seen.status)
+    if current.provider not in _TELLING:
+        end = current.current_period_end
+        if status is S.CANCELLED and current.cancel_at_period_end and end is not None and now < end:
+            return current.status  # it makes no more payments, as was asked; what was paid for goes on
+        if status is S.ACTIVE and current.status is not S.INCOMPLETE:
+            return current.status  # whether it is paid for is told by its payments
+        if status is S.ACTIVE and current.trial_end is not None and now < current.trial_end:
+            return S.TRIALING
+    if current.status is S.SUSPENDED and status is S.PAST_DUE:
+        return S.SUSPENDED
+    return status if status in NEXT[current.status] else current.status
+
+
+def renewed(current: Subscription, *, start: datetime, end: datetime, now: datetime) -> Subscription:
+    """A cycle of our own, of which that period was paid: it runs, whatever was late before.
+
+    A period that ends before the one that runs was paid late, and takes nothing back; an ended cycle stays ended.
+    """
+    if current.status is S.CANCELLED:
+        return current
+    runs_to = current.current_period_end
+    is_news = runs_to is None or end >= runs_to
+    return msgspec.structs.replace(
+        current,
+        status=S.ACTIVE,
+        current_period_start=start if is_news else current.current_period_start,
+        current_period_end=end if is_news else runs_to,
+        renews_at=end if is_news else current.renews_at,
+        past_due_since=None,
+        dunning_step=0,
+        next_dunning_at=None,
+        version=current.version + 1,
+        updated_at=now,
+    )
+
+
+def began_new_period(before: Subscription, after: Subscription) -> bool:
+    """Whether a later period runs after the change than did before it."""
+    earlier, later = before.current_period_start, after.current_period_start
+    return earlier is not None and later is not None and later > earlier
+
+
+def with_plan(current: Subscription, plan: PlanFact, now: datetime) -> Subscription:
+    """The subscription at that plan and price, with no change of plan waiting any more."""
+    return msgspec.structs.replace(
+        current,
+        plan_id=plan.plan_id,
+        plan_slug=plan.plan_slug,
+        plan_name=plan.plan_name,
+        price_id=plan.price_id,
+        interval=Interval(plan.interval),
+        amount_cents=plan.amount_cents,
+        currency=plan.currency,
+        limits=plan.limits,
+        next_plan_id=None,
+        next_price_id=None,
+        version=current.version + 1,
+        updated_at=now,
+    )

@@ -4,8 +4,9 @@ from datetime import datetime
 
 from billing import store
 from billing.domain.subscription_events import changes
-from billing.domain.subscriptions import Subscription
+from billing.domain.subscriptions import Subscription, began_new_period
 from billing.usecases.note_order import note_order
+from billing.usecases.turn_plan import turn_plan
 from bus.outbox import Telling, tell_many
 from chassis.db import Connection
 
@@ -13,7 +14,12 @@ from chassis.db import Connection
 async def save_subscription(
     conn: Connection, before: Subscription | None, after: Subscription, *, now: datetime
 ) -> Subscription:
-    """`after`, stored, its provider's id entered in the directory; `before` is the locked row, None for a new one."""
+    """`after`, stored, its provider's id entered in the directory; `before` is the locked row, None for a new one.
+
+    A change of plan that waited for the next period comes with it.
+    """
+    if before is not None and began_new_period(before, after):
+        after = await turn_plan(conn, after, now=now)
     if before is None:
         await store.subscriptions.insert_subscription(conn, after.tenant_id, after)
     elif before == after:

@@ -10,12 +10,14 @@ from billing.domain.invoices import Invoice, InvoiceStatus
 from billing.domain.orders import Order
 from billing.domain.payments import Payment
 from billing.domain.periods import add_interval
+from billing.domain.plan_changes import pays_for_change
 from billing.domain.providers import SubscriptionState
-from billing.domain.subscriptions import Subscription, SubscriptionStatus
+from billing.domain.subscriptions import Subscription, renewed
 from billing.usecases.fulfil_order import fulfil_order
 from billing.usecases.note_order import note_order
 from billing.usecases.save_subscription import save_subscription
 from billing.usecases.send_receipt import send_receipt
+from billing.usecases.turn_plan import turn_plan
 from bus.outbox import tell
 from chassis.db import Connection
 
@@ -33,14 +35,19 @@ async def settle_invoice(
 ) -> Invoice:
     """The invoice, paid by `payment`. All rows are locked; `order` is the invoice's own, if it has one.
 
-    `seen` is the provider's subscription of a first purchase. A cycle that we run ourselves is renewed.
+    `seen` is the provider's subscription of a first purchase. A cycle that we run ourselves is renewed; a change of
+    plan that waited for this payment begins.
     """
     if order is not None and invoice.subscription_id is None:
         subscription = await fulfil_order(
             conn, order, invoice=invoice, payment=payment, seen=seen, asked_at=asked_at, now=now
         )
     elif subscription is not None and subscription.external_id is None:
-        await save_subscription(conn, subscription, _renewed(subscription, invoice, now), now=now)
+        start = invoice.period_start or now
+        end = invoice.period_end or add_interval(start, subscription.interval)
+        await save_subscription(conn, subscription, renewed(subscription, start=start, end=end, now=now), now=now)
+    elif subscription is not None and pays_for_change(subscription, invoice.plan_id, invoice.period_start):
+        await save_subscription(conn, subscription, await turn_plan(conn, subscription, now=now), now=now)
     settled = msgspec.structs.replace(
         invoice,
         status=InvoiceStatus.PAID,
@@ -58,23 +65,3 @@ async def settle_invoice(
     await note_order(conn, invoice.tenant_id, invoice.order_id, "invoice_paid", now=now, number=invoice.number)
     await send_receipt(conn, settled, payment, now=now)
     return settled
-
-
-def _renewed(subscription: Subscription, invoice: Invoice, now: datetime) -> Subscription:
-    """A cycle of our own that was paid: it runs to the end of the paid period, whatever was late before."""
-    if subscription.status is SubscriptionStatus.CANCELLED:
-        return subscription
-    start = invoice.period_start or now
-    end = invoice.period_end or add_interval(start, subscription.interval)
-    return msgspec.structs.replace(
-        subscription,
-        status=SubscriptionStatus.ACTIVE,
-        current_period_start=start,
-        current_period_end=end,
-        renews_at=end,
-        past_due_since=None,
-        dunning_step=0,
-        next_dunning_at=None,
-        version=subscription.version + 1,
-        updated_at=now,
-    )
