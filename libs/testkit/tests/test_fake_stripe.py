@@ -454,6 +454,106 @@ async def test_money_goes_back_in_parts_and_by_the_bank(fake: FakeStripe, http: 
     ]
 
 
+async def test_invoices_are_found_and_paid_by_hand(fake: FakeStripe, http: httpx.AsyncClient) -> None:
+    subscription_id = (await subscribed(fake, http))["id"]
+    await subscribed(fake, http)
+    invoice_id = fake.fail_renewal(subscription_id)["id"]
+    found = await read(http, "invoices", subscription=subscription_id)
+    assert found["data"][0]["id"] == invoice_id
+    assert len(found["data"]) == 2
+    assert len((await read(http, "invoices", status="open"))["data"]) == 1
+    fake.world.declines = True
+    refused = await http.post(f"/v1/invoices/{invoice_id}/pay")
+    assert (refused.status_code, refused.json()["error"]["decline_code"]) == (402, "generic_decline")
+    fake.world.declines = False
+    assert (await made(http, f"invoices/{invoice_id}/pay"))["status"] == "paid"
+    assert (await http.post(f"/v1/invoices/{invoice_id}/pay")).json()["error"]["code"] == "invoice_already_paid"
+    assert len((await read(http, "invoice_payments", invoice=invoice_id))["data"]) == 1
+    voided = fake.void(fake.fail_renewal(subscription_id)["id"])
+    assert (await http.post(f"/v1/invoices/{voided['id']}/pay")).status_code == 400
+
+
+async def test_ended_subscriptions_are_listed_when_they_are_asked_for(
+    fake: FakeStripe, http: httpx.AsyncClient
+) -> None:
+    ids = [(await subscribed(fake, http))["id"] for _ in range(2)]
+    fake.cancel(ids[0])
+    for status, expected in (({}, ids[1:]), ({"status": "all"}, ids[::-1]), ({"status": "canceled"}, ids[:1])):
+        assert [one["id"] for one in (await read(http, "subscriptions", **status))["data"]] == expected
+
+
+async def test_a_subscription_is_changed_as_the_api_says(fake: FakeStripe, http: httpx.AsyncClient) -> None:
+    subscription = await subscribed(fake, http)
+    item = {"items[0][id]": subscription["items"]["data"][0]["id"]}
+    product_id = subscription["items"]["data"][0]["price"]["product"]
+    inline = {
+        "items[0][price_data][currency]": "brl",
+        "items[0][price_data][product]": product_id,
+        "items[0][price_data][recurring][interval]": "month",
+        "items[0][price_data][unit_amount]": "58000",
+    }
+    path = f"subscriptions/{subscription['id']}"
+    changed = await made(http, path, item | inline | {"proration_behavior": "none", "metadata[order_id]": ""})
+    assert changed["items"]["data"][0]["price"]["unit_amount"] == 58_000
+    assert changed["metadata"] == {}
+    for wrong in (
+        {"items[0][id]": "si_gone"},
+        item | {"items[0][price]": "price_gone"},
+        item | inline | {"items[0][price_data][currency]": "usd"},
+        item | inline | {"items[0][price_data][product]": "prod_gone"},
+        {**item, **inline, "items[0][price_data][unit_amount]": "-1"},
+        {"proration_behavior": "sometimes"},
+    ):
+        assert (await http.post(f"/v1/{path}", data=wrong)).status_code == 400
+    dated = await made(http, path, {"cancel_at": str(fake.world.seconds() + 60)})
+    assert dated["cancel_at"] is not None
+    assert (await made(http, path, {"cancel_at": ""}))["cancel_at"] is None
+
+
+async def test_the_catalogue_refuses_what_stripe_does(fake: FakeStripe, http: httpx.AsyncClient) -> None:
+    product = await made(http, "products", {"id": "plan-gold", "name": "Gold"})
+    assert (product["id"], product["active"]) == ("plan-gold", True)
+    again = await http.post("/v1/products", data={"id": "plan-gold", "name": "Gold"})
+    assert again.json()["error"]["code"] == "resource_already_exists"
+    price = {"product": "plan-gold", "currency": "BRL", "unit_amount": "100", "lookup_key": "gold"}
+    assert (await made(http, "prices", price))["currency"] == "brl"
+    assert [one["lookup_key"] for one in (await read(http, "prices", **{"lookup_keys[]": "gold"}))["data"]] == ["gold"]
+    assert (await read(http, "prices", **{"lookup_keys[]": "silver"}))["data"] == []
+    for wrong in (
+        {},
+        {"unit_amount": "", "lookup_key": "x"},
+        {"lookup_key": "y", "product": ""},
+        {"lookup_key": "z", "product_data[name]": "Both"},
+    ):
+        assert (await http.post("/v1/prices", data=price | wrong)).status_code == 400
+    once = {"line_items[0][price]": (await read(http, "prices"))["data"][0]["id"], "line_items[0][quantity]": "1"}
+    for mode, status in (("payment", 200), ("subscription", 400)):
+        form = once | {"mode": mode, "success_url": SUCCESS}
+        assert (await http.post("/v1/checkout/sessions", data=form)).status_code == status
+    recurring = SESSION | {"mode": "payment"}
+    del recurring["subscription_data[metadata][order_id]"]
+    refused = await http.post("/v1/checkout/sessions", data=recurring)
+    assert "recurring price" in refused.json()["error"]["message"]
+
+
+async def test_what_costs_nothing_needs_no_payment(fake: FakeStripe, http: httpx.AsyncClient) -> None:
+    free = {"line_items[0][price_data][unit_amount]": "0"}
+    for form in (SESSION, ONCE):
+        session = fake.pay((await made(http, "checkout/sessions", form | free))["id"])
+        assert (session["status"], session["payment_status"]) == ("complete", "no_payment_required")
+    assert fake.made("payment_intent") == 0
+    assert next(fake.world.all("subscription"))["status"] == "active"
+
+
+async def test_an_intent_keeps_notes(http: httpx.AsyncClient) -> None:
+    intent = await made(http, "payment_intents", {"amount": "100", "currency": "brl", "metadata[a]": "1"})
+    changed = await made(http, f"payment_intents/{intent['id']}", {"metadata[a]": "", "metadata[b]": "2"})
+    assert changed["metadata"] == {"b": "2"}
+    assert (await http.post("/v1/payment_intents", data={"amount": "49", "currency": "brl"})).status_code == 400
+    refused = await http.post("/v1/payment_intents", data={"amount": "100", "currency": "brl", "confirm": "true"})
+    assert "missing a payment method" in refused.json()["error"]["message"]
+
+
 # The payer's pages
 
 

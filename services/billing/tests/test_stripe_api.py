@@ -132,7 +132,7 @@ async def test_a_page_for_a_plan_carries_what_the_order_is_known_by(fake: FakeSt
 
 
 async def test_a_paid_page_leads_to_everything_that_it_made(fake: FakeStripe, api: StripeApi) -> None:
-    made = await api.create_checkout(checkout(), key="order-1")
+    made = await api.create_checkout(checkout(methods=(Method.ANY,)), key="order-1")
     fake.pay(made.external_id, name="Ana Lima")
     state = await api.get_checkout(made.external_id)
     assert (state.status, state.payment_status, state.is_paid) == ("complete", "paid", True)
@@ -513,6 +513,21 @@ async def test_a_pix_charge_has_its_code_and_is_paid(fake: FakeStripe, api: Stri
     assert (paid.invoice_external_id, paid.subscription_external_id, paid.failure_reason) == (None, None, None)
 
 
+async def test_a_codes_payer_and_text_are_as_they_came(fake: FakeStripe, api: StripeApi) -> None:
+    customer_id = (await api.get_subscription(await subscribe(fake, api))).customer_external_id
+    payer = Payer(email="ana@example.com", external_id=customer_id)
+    made = await api.create_pix(pix(payer=payer, description=""), key="pix-1")
+    assert made.customer_external_id == customer_id
+    assert (await api.get_pix(made.external_id)) == made
+    code = fake.world.get("payment_intent", made.external_id)["next_action"]["pix_display_qr_code"]
+    code["data"] = "a code of another kind"
+    shown = (await api.get_pix(made.external_id)).pix
+    assert shown is not None
+    assert (shown.copy_paste, shown.txid) == ("a code of another kind", "***")
+    fake.pay_pix(made.external_id)
+    assert (await api.get_pix(made.external_id)).pix is None
+
+
 async def test_an_expired_code_is_over_and_a_withdrawn_one_too(fake: FakeStripe, api: StripeApi) -> None:
     expired = await api.create_pix(pix(), key="pix-1")
     fake.expire_pix(expired.external_id)
@@ -848,6 +863,16 @@ async def test_an_object_in_a_state_that_is_new_to_us_is_not_guessed_at(fake: Fa
     fake.world.get("subscription", subscription_id)["status"] = "hibernating"
     with pytest.raises(ProviderUnavailable, match="cannot read"):
         await api.get_subscription(subscription_id)
+
+
+async def test_a_price_of_another_rhythm_has_no_interval_of_ours(fake: FakeStripe, api: StripeApi) -> None:
+    subscription_id = await subscribe(fake, api)
+    item = fake.world.get("subscription", subscription_id)["items"]["data"][0]
+    item["quantity"] = 3
+    for recurring in ({"interval": "week"}, {"interval": "month", "interval_count": 3}, None):
+        item["price"]["recurring"] = recurring
+        state = await api.get_subscription(subscription_id)
+        assert (state.interval, state.amount_cents) == (None, 3 * 24_700)
 
 
 @pytest.mark.parametrize(
