@@ -1,13 +1,18 @@
 """Serves several ASGI apps in one event loop, and stops them in an order that loses nothing.
 
-SIGTERM: not ready -> short wait -> stop accepting, stop taking messages -> finish what is in flight -> each app's own
-shutdown (flush the outbox, close broker and pools) -> exit 0.
+SIGTERM: not ready -> short wait -> let nobody else in -> stop accepting, stop taking messages -> finish what is in
+flight -> each app's own shutdown (flush the outbox, close broker and pools) -> exit 0.
 """
 
 import asyncio
 import contextlib
+import ctypes
 import gc
+import os
 import signal
+import socket
+import struct
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -24,6 +29,18 @@ from chassis.edge import answer_health, send_bytes
 from chassis.health import Health
 from chassis.http_limits import BoundedHttp
 from chassis.problems import MEDIA_TYPE, problem_body
+
+#: How long, as a share of `drain_wait_s`, those who are at the door have to say what they want.
+_LAST_CALL_SHARE = 0.25
+_SO_ATTACH_FILTER = 26
+#: Classic BPF over a TCP segment: drop it when it carries SYN, else let it pass.
+_DROP_SYN = struct.pack(
+    "HBBI" * 4,
+    *(0x30, 0, 0, 13),  # A = flags
+    *(0x45, 0, 1, 0x02),  # A & SYN?
+    *(0x06, 0, 0, 0),
+    *(0x06, 0, 0, 0xFFFF_FFFF),
+)
 
 
 def _nothing() -> None:
@@ -138,7 +155,10 @@ async def serve_apps(
         for app in apps:
             app.health.drain()
         if servers and exit_code == 0:
-            await asyncio.sleep(max(app.drain_wait_s for app in apps))
+            drain_wait_s = max(app.drain_wait_s for app in apps)
+            await asyncio.sleep(drain_wait_s)
+            _let_nobody_in(servers[: len(apps)])
+            await asyncio.sleep(drain_wait_s * _LAST_CALL_SHARE)
         for app in apps:
             app.stop_work()
         for server in servers[: len(apps)]:
@@ -159,6 +179,21 @@ def serve_all(builds: Sequence[tuple[Build, Mapping[str, str]]]) -> int:
     """
     apps = [served(build(env)) for build, env in builds]
     return uvloop.run(serve_apps(apps))
+
+
+def _let_nobody_in(servers: Sequence[_Server]) -> None:
+    """Connections are no longer made, while those that are made already are still accepted and served.
+
+    Closing a listener resets what the kernel has accepted and we have not: a request that may not be repeated is lost
+    then, and its sender cannot know. A SYN without an answer is sent again by the kernel, and finds the port closed.
+    """
+    if sys.platform != "linux":
+        return
+    program = ctypes.create_string_buffer(_DROP_SYN)
+    option = struct.pack("HP", len(_DROP_SYN) // 8, ctypes.addressof(program))
+    for listener in (one for server in servers for each in server.servers for one in each.sockets):
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(listener.fileno())) as same:
+            same.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, option)
 
 
 def _spare_the_collector() -> None:
