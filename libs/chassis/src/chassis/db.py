@@ -111,12 +111,7 @@ class Database:
     async def close(self, timeout_s: float = 5.0) -> None:
         """Closes every connection; those still busy after `timeout_s` are cut."""
         pools, self._pools = self._pools, {}
-        for pool in pools.values():
-            try:
-                async with asyncio.timeout(timeout_s):
-                    await pool.close()
-            except TimeoutError:
-                pool.terminate()
+        await asyncio.gather(*(_closed(pool, timeout_s) for pool in pools.values()))
 
     def _pool(self, role: str) -> Pool:
         if pool := self._pools.get(role):
@@ -142,6 +137,14 @@ class Database:
                 "jit": "off",  # asyncpg's introspection queries take seconds with it
             },
         )
+
+
+async def _closed(pool: Pool, timeout_s: float) -> None:
+    try:
+        async with asyncio.timeout(timeout_s):
+            await pool.close()
+    except TimeoutError:
+        pool.terminate()
 
 
 @asynccontextmanager

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from contracts.errors import Unavailable
 
 _RETRY_S = 1.0
 _FIRST_TRY_S = 3.0
+_LAST_WORDS_S = 1.0
 _log = structlog.get_logger("chassis.lifecycle")
 
 
@@ -65,6 +67,7 @@ class Lifecycle:
     started: bool = False
     _work: list[asyncio.Task[None]] = field(default_factory=list)
     _relay_stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    _told_at: float | None = None
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
@@ -91,6 +94,8 @@ class Lifecycle:
 
     def stop_work(self) -> None:
         """Tells consumers and workers to finish what they have in hand; the relay goes on until they have."""
+        if self._told_at is None:
+            self._told_at = time.monotonic()
         self.runtime.stopping.set()
 
     async def missing(self) -> str | None:
@@ -172,10 +177,13 @@ class Lifecycle:
 
     async def _stop(self, first: asyncio.Task[None]) -> None:
         self.stop_work()
+        assert self._told_at is not None
+        # Work had its grace beside the last requests: both one after the other would be too long for who waits for us.
+        left_s = max(_LAST_WORDS_S, self._told_at + self.grace_s - time.monotonic())
         first.cancel()
         relay = [task for task in self._work if task.get_name().endswith(" relay")]
         others = [task for task in self._work if task not in relay]
-        await _finish([first, *others], self.grace_s)
+        await _finish([first, *others], left_s)
         self._relay_stopping.set()  # last, so that what they told is still published
         await _finish(relay, 6.0)
 

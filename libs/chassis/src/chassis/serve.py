@@ -30,7 +30,7 @@ from chassis.health import Health
 from chassis.http_limits import BoundedHttp
 from chassis.problems import MEDIA_TYPE, problem_body
 
-#: How long, as a share of `drain_wait_s`, those who are at the door have to say what they want.
+#: After the drain, as a share of it: the time in which those who were let in last say what they want.
 _LAST_CALL_SHARE = 0.25
 _SO_ATTACH_FILTER = 26
 #: Classic BPF over a TCP segment: drop it when it carries SYN, else let it pass.
