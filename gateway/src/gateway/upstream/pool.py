@@ -29,9 +29,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     idle_s: float = 30.0  # between two pieces of a body
     total_s: float = 300.0
     keep_idle_s: float = 60.0
-    #: What may not be repeated goes only over a connection that worked this recently, or over a new one: a service that
-    #: shuts down says `Connection: close` for longer than this before it closes idle connections.
-    trust_idle_s: float = 1.0
+    #: What may not be repeated goes only over a connection whose last request left this recently, or over a new one: a
+    #: service that shuts down says `Connection: close` for longer than this before it closes idle connections.
+    trust_s: float = 1.0
     watch_after_s: float = 0.1  # a client is only watched for leaving once its request is slow
 
 
@@ -149,7 +149,7 @@ class Upstream:
     ) -> UpstreamConnection:
         """A connection to write on: a warm one, a new one, or the next that is given back.
 
-        `must_trust`: a warm one only if it worked a moment ago; `must_be_new`: none.
+        `must_trust`: a warm one only if it was used a moment ago; `must_be_new`: none.
 
         Raises Unavailable when too many wait or the service cannot be reached, GatewayTimeout at `deadline`.
         """
@@ -168,14 +168,18 @@ class Upstream:
 
     def _take_idle(self, *, must_trust: bool) -> UpstreamConnection | None:
         now = time.monotonic()
-        oldest = now - (self.limits.trust_idle_s if must_trust else self.limits.keep_idle_s)
         while self._idle:
             connection = self._idle[-1]
-            if connection.usable and connection.idle_since < oldest:
-                return None  # the ones below it are older still
-            self._idle.pop()
-            if connection.usable:
-                return connection
+            if not connection.usable:
+                self._idle.pop()
+                continue
+            # When it was given back says little here: an answer may be slow, or lie unread while this process is busy.
+            last, kept_s = (
+                (connection.started_at, self.limits.trust_s)
+                if must_trust
+                else (connection.idle_since, self.limits.keep_idle_s)
+            )
+            return self._idle.pop() if now - last <= kept_s else None  # the ones below were given back earlier still
         return None
 
     async def _wait_for_one(self, deadline: float) -> None:
