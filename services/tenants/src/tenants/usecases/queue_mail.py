@@ -1,0 +1,40 @@
+"""Hands a mail to the mailer, with the transaction that it tells about."""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from bus.outbox import enqueue
+from chassis.db import Connection
+from contracts.mailer import MAIL_QUEUE, MailJob, MailRecipient
+
+
+async def queue_mail(
+    conn: Connection,
+    template: str,
+    to: str | None,
+    variables: Mapping[str, Any],
+    *,
+    name: str | None = None,
+    about: UUID,
+    key: str,
+    locale: str | None = None,
+) -> bool:
+    """Whether there was an address to write to. `key` makes the mail one mail, whoever asks for it how often.
+
+    It is always the platform's mail, by its template and its server. A link in it opens an account that may belong to
+    several tenants: by a tenant's own server or template, that tenant's administrator could read it.
+    """
+    if to is None:
+        return False
+    job = MailJob(
+        to=MailRecipient(email=to, name=name or None),
+        template=template,
+        variables=dict(variables),
+        locale=locale,
+        idempotency_key=key,
+    )
+    await enqueue(conn, queue=MAIL_QUEUE, body=msgspec.json.encode(job), tenant_id=None, aggregate_id=about)
+    return True
