@@ -32,14 +32,23 @@ _log = structlog.get_logger("chassis.idempotency")
 Effect: TypeAlias = Callable[[Connection], Awaitable[object]]
 
 
-async def once(request: StrictRequest, db: Database, data: Any, effect: Effect, *, status: int = 201) -> Response[Any]:
+async def once(
+    request: StrictRequest,
+    db: Database,
+    data: Any,
+    effect: Effect,
+    *,
+    status: int = 201,
+    tenant_id: UUID | None = None,
+) -> Response[Any]:
     """What `effect` returns, as JSON; for a key seen within 24 hours the stored answer, `Idempotency-Replayed: true`.
 
     Without the header it just runs `effect` in a transaction. A failure stores nothing, so the key may be used again.
+    `tenant_id` is whose the effect is where the caller, not signed in, has none; else it is the caller's.
     Raises Malformed for a bad key, Invalid for a known key with another body, and Conflict when the first request with
     the key is still running after the lock's time limit.
     """
-    tenant_id = tenant_of(request.user)
+    tenant_id = tenant_id or tenant_of(request.user)
     keys = request.headers.getall(KEY_HEADER, [])
     if not keys:
         async with transaction(db, tenant_id) as connection:

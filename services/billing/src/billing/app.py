@@ -24,5 +24,5 @@ def build(env: Mapping[str, str]) -> Litestar:
         routes=ROUTES,
         handlers=HANDLERS,
         resources=[lambda: accounts],
-        dependencies={"box": box, "accounts": accounts},
+        dependencies={"box": box, "accounts": accounts, "terms": settings.terms},
     )

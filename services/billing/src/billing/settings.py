@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 from billing.accounts import PlatformCredentials
 from billing.domain.dunning import DunningPolicy
 from billing.domain.provider_accounts import Environment
+from billing.domain.selling import SellingTerms
 from chassis.settings import Secret, ServiceSettings
 
 
@@ -90,7 +91,20 @@ class Settings(ServiceSettings, frozen=True, kw_only=True):
     def known_hosts(self) -> frozenset[str]:
         """The hosts that a payer may be sent back to."""
         own = (self.public_url, self.checkout_success_url, self.checkout_cancel_url)
-        return frozenset(self.return_hosts) | {urlsplit(url).hostname or "" for url in own}
+        return frozenset(host.lower() for host in self.return_hosts) | {urlsplit(url).hostname or "" for url in own}
+
+    @property
+    def terms(self) -> SellingTerms:
+        """What selling has to know of the environment."""
+        return SellingTerms(
+            currency=self.default_currency,
+            order_expires_h=self.order_expires_h,
+            public_url=self.public_url,
+            success_url=self.checkout_success_url,
+            cancel_url=self.checkout_cancel_url,
+            return_hosts=self.known_hosts,
+            contact_email=self.contact_email,
+        )
 
 
 def _reveal(secret: Secret | None) -> str | None:

@@ -1,5 +1,6 @@
-"""Mail addresses of payers: one mailbox each, in the one spelling by which the same person is found again."""
+"""What payers call themselves: one mailbox each, in the spelling by which they are found again, and a plain name."""
 
+import unicodedata
 from typing import Final
 
 from email_validator import EmailNotValidError, validate_email
@@ -28,3 +29,14 @@ def read_email(text: str, *, field: str) -> str:
             f"{field} is not a mail address.", code="invalid_email", errors=[FieldError(field, "is not a mail address")]
         ) from refusal
     return found.normalized.lower()
+
+
+def read_name(text: str | None, *, field: str) -> str | None:
+    """The name on one line, blanks joined; None when nothing is left.
+
+    Raises Invalid, naming `field`, for control characters: names get into headers of mails and to providers.
+    """
+    bare = " ".join((text or "").split())
+    if any(unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp") for char in bare):
+        raise Invalid(f"{field} is refused.", code="invalid_name", errors=[FieldError(field, "has control characters")])
+    return bare or None

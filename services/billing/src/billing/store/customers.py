@@ -28,11 +28,59 @@ async def get_customer(conn: Connection, tenant_id: UUID, customer_id: UUID) -> 
 async def find_platform_customer(conn: Connection, tenant_id: UUID, email: str) -> Customer | None:
     """The buying tenant's customer row of that address, kept from others."""
     row = await conn.fetchrow(
-        "SELECT * FROM customers WHERE tenant_id = $1 AND sold_by = 'platform' AND email = $2 FOR UPDATE",
+        "SELECT * FROM customers WHERE tenant_id = $1 AND sold_by = 'platform' AND email = $2 FOR NO KEY UPDATE",
         tenant_id,
         email,
     )
     return None if row is None else msgspec.convert(dict(row), Customer)
+
+
+async def find_latest_platform_customer(conn: Connection, tenant_id: UUID) -> Customer | None:
+    """The buying tenant's customer row that was used last, kept from others."""
+    row = await conn.fetchrow(
+        """
+        SELECT * FROM customers WHERE tenant_id = $1 AND sold_by = 'platform' AND erased_at IS NULL
+        ORDER BY updated_at DESC, id DESC LIMIT 1 FOR NO KEY UPDATE
+        """,
+        tenant_id,
+    )
+    return None if row is None else msgspec.convert(dict(row), Customer)
+
+
+async def find_own_customer(conn: Connection, tenant_id: UUID, email: str) -> Customer | None:
+    """The selling tenant's customer of that address, the latest of several, kept from others."""
+    row = await conn.fetchrow(
+        """
+        SELECT * FROM customers WHERE tenant_id = $1 AND sold_by = 'tenant' AND email = $2
+        ORDER BY id DESC LIMIT 1 FOR NO KEY UPDATE
+        """,
+        tenant_id,
+        email,
+    )
+    return None if row is None else msgspec.convert(dict(row), Customer)
+
+
+async def insert_platform_customer(conn: Connection, tenant_id: UUID, customer: Customer) -> bool:
+    """Whether the customer was added; not where another of that address is there, or being added, already."""
+    added = await conn.fetchval(
+        """
+        INSERT INTO customers (tenant_id, id, sold_by, email, name, tax_id, phone, lead_id, is_provisional, created_at,
+                               updated_at)
+        VALUES ($1, $2, 'platform', $3, $4, $5, $6, $7, $8, $9, $10)
+        ON CONFLICT (tenant_id, email) WHERE sold_by = 'platform' AND email IS NOT NULL DO NOTHING RETURNING true
+        """,
+        tenant_id,
+        customer.id,
+        customer.email,
+        customer.name,
+        customer.tax_id,
+        customer.phone,
+        customer.lead_id,
+        customer.is_provisional,
+        customer.created_at,
+        customer.updated_at,
+    )
+    return added is True
 
 
 async def list_customers_of_lead(conn: Connection, tenant_id: UUID, lead_id: str) -> list[Customer]:

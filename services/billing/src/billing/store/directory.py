@@ -1,5 +1,6 @@
 """SQL over the directories: a provider's object, a webhook token or an address -> whose it is."""
 
+from datetime import datetime
 from uuid import UUID
 
 import msgspec
@@ -81,39 +82,84 @@ async def find_webhook_account(conn: Connection, provider: str, token_sha256: by
     return None if row is None else (row["tenant_id"], row["account_id"])
 
 
-async def find_email_owner(conn: Connection, email: str) -> UUID | None:
-    """The tenant that a purchase by this address belongs to. For a platform transaction."""
-    tenant_id: UUID | None = await conn.fetchval("SELECT tenant_id FROM email_owners WHERE email = $1", email)
-    return tenant_id
+class EmailOwner(msgspec.Struct, frozen=True):
+    """The tenant that purchases by an address belong to; `user_id` None while no user of it is known."""
+
+    tenant_id: UUID
+    user_id: UUID | None
 
 
-async def claim_email(conn: Connection, email: str, tenant_id: UUID) -> UUID:
-    """The tenant that the address belongs to: `tenant_id` if it had none. For a platform transaction."""
-    owner: UUID = await conn.fetchval(
+async def claim_email(conn: Connection, email: str, tenant_id: UUID, now: datetime) -> EmailOwner:
+    """Whose the address is: `tenant_id`'s, if it was nobody's. For a platform transaction.
+
+    Two at once get the same answer. A disabled person's address is nobody's.
+    """
+    row = await conn.fetchrow(
         """
-        INSERT INTO email_owners (email, tenant_id, updated_at) VALUES ($1, $2, now())
-        ON CONFLICT (email) DO UPDATE SET email = excluded.email RETURNING tenant_id
+        INSERT INTO email_owners AS o (email, tenant_id, is_active, updated_at) VALUES ($1, $2, true, $3)
+        ON CONFLICT (email) DO UPDATE SET
+            tenant_id = CASE WHEN o.is_active THEN o.tenant_id ELSE excluded.tenant_id END,
+            user_id = CASE WHEN o.is_active THEN o.user_id END,
+            updated_at = CASE WHEN o.is_active THEN o.updated_at ELSE excluded.updated_at END,
+            is_active = true
+        RETURNING tenant_id, user_id
         """,
         email,
         tenant_id,
+        now,
     )
-    return owner
+    assert row is not None
+    return EmailOwner(row["tenant_id"], row["user_id"])
 
 
-async def set_email_owner(conn: Connection, email: str, tenant_id: UUID, user_id: UUID) -> None:
-    """The tenants service says whose the address is; a first membership stays. For a platform transaction."""
+async def set_email_owner(
+    conn: Connection, email: str, tenant_id: UUID, user_id: UUID, *, is_active: bool, at: datetime
+) -> None:
+    """The tenants service says whose the address is, as of `at`. For a platform transaction.
+
+    A first membership stays, and older news changes nothing: a disabled person's address is kept to tell that by.
+    """
     await conn.execute(
         """
-        INSERT INTO email_owners (email, tenant_id, user_id, updated_at) VALUES ($1, $2, $3, now())
-        ON CONFLICT (email) DO UPDATE SET tenant_id = excluded.tenant_id, user_id = excluded.user_id, updated_at = now()
-        WHERE email_owners.user_id IS NULL OR email_owners.tenant_id = excluded.tenant_id
+        INSERT INTO email_owners AS o (email, tenant_id, user_id, is_active, updated_at) VALUES ($1, $2, $3, $4, $5)
+        ON CONFLICT (email) DO UPDATE SET
+            tenant_id = excluded.tenant_id, user_id = excluded.user_id, is_active = excluded.is_active,
+            updated_at = excluded.updated_at
+        WHERE CASE WHEN o.tenant_id = excluded.tenant_id THEN o.user_id IS NULL OR o.updated_at <= excluded.updated_at
+                   ELSE excluded.is_active AND (o.user_id IS NULL OR NOT o.is_active) END
         """,
         email,
         tenant_id,
         user_id,
+        is_active,
+        at,
     )
 
 
-async def delete_email_owner(conn: Connection, email: str, tenant_id: UUID) -> None:
-    """Nobody's any more. For a platform transaction."""
-    await conn.execute("DELETE FROM email_owners WHERE email = $1 AND tenant_id = $2", email, tenant_id)
+async def delete_former_emails(conn: Connection, tenant_id: UUID, user_id: UUID, email: str, at: datetime) -> None:
+    """The user has another address now: those they had before `at` are nobody's. For a platform transaction."""
+    await conn.execute(
+        "DELETE FROM email_owners WHERE tenant_id = $1 AND user_id = $2 AND email <> $3 AND updated_at <= $4",
+        tenant_id,
+        user_id,
+        email,
+        at,
+    )
+
+
+async def delete_email_owner(conn: Connection, tenant_id: UUID, email: str) -> bool:
+    """Whether the address was the tenant's; it is nobody's any more. For a platform transaction."""
+    deleted = await conn.fetchval(
+        "DELETE FROM email_owners WHERE tenant_id = $1 AND email = $2 RETURNING true", tenant_id, email
+    )
+    return deleted is True
+
+
+async def find_email_of_user(conn: Connection, tenant_id: UUID, user_id: UUID) -> str | None:
+    """The address of one of the tenant's users."""
+    email: str | None = await conn.fetchval(
+        "SELECT email FROM email_owners WHERE tenant_id = $1 AND user_id = $2 ORDER BY updated_at DESC LIMIT 1",
+        tenant_id,
+        user_id,
+    )
+    return email

@@ -83,8 +83,9 @@ async def insert_entry(conn: Connection, tenant_id: UUID, entry: OrderEntry) -> 
     """Adds a line to an order's timeline."""
     await conn.execute(
         """
-        INSERT INTO order_events
-        SELECT r.* FROM jsonb_populate_record(NULL::order_events, $2::jsonb) r WHERE r.tenant_id = $1
+        INSERT INTO order_events (id, tenant_id, order_id, kind, detail, at)
+        SELECT r.id, r.tenant_id, r.order_id, r.kind, r.detail, r.at
+        FROM jsonb_populate_record(NULL::order_events, $2::jsonb) r WHERE r.tenant_id = $1
         """,
         tenant_id,
         write(entry),
@@ -92,11 +93,11 @@ async def insert_entry(conn: Connection, tenant_id: UUID, entry: OrderEntry) -> 
 
 
 async def list_entries(conn: Connection, tenant_id: UUID, order_id: UUID) -> list[OrderEntry]:
-    """An order's timeline, oldest first."""
+    """An order's timeline, as it was written."""
     return read_all(
         OrderEntry,
         await conn.fetch(
-            "SELECT to_jsonb(t) FROM order_events t WHERE tenant_id = $1 AND order_id = $2 ORDER BY id",
+            "SELECT to_jsonb(t) FROM order_events t WHERE tenant_id = $1 AND order_id = $2 ORDER BY line",
             tenant_id,
             order_id,
         ),

@@ -1,0 +1,155 @@
+"""Places an order: what was sold, to whom, for how much, before anybody is asked to pay. Every selling route does."""
+
+from datetime import datetime, timedelta
+
+import msgspec
+
+from billing import store
+from billing.domain import orders
+from billing.domain.buyers import Buyer
+from billing.domain.customers import PLATFORM_ACCOUNT, Customer, SoldBy
+from billing.domain.drafts import first_invoice
+from billing.domain.identifiers import new_id
+from billing.domain.invoices import Invoice
+from billing.domain.orders import Order, OrderStatus
+from billing.domain.plans import Plan, PlanPrice
+from billing.domain.providers import Provider
+from billing.domain.selling import SellingTerms, Wanted
+from billing.domain.subscriptions import SubscriptionStatus
+from billing.usecases.choose_plan import choose_plan
+from billing.usecases.choose_price import choose_price
+from billing.usecases.ensure_customer import ensure_customer
+from billing.usecases.issue_invoice import issue_invoice
+from billing.usecases.note_order import note_order
+from bus.outbox import tell
+from chassis.db import Connection
+from chassis.secrets import SecretBox
+from contracts.errors import Conflict, FieldError, Invalid
+
+
+class PlacedOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """A pending order and what it owes; `invoice` None while a trial comes first."""
+
+    order: Order
+    plan: Plan
+    price: PlanPrice
+    customer: Customer
+    invoice: Invoice | None
+
+
+async def place_order(
+    conn: Connection,
+    buyer: Buyer,
+    wanted: Wanted,
+    *,
+    provider: Provider,
+    has_trial: bool,
+    source: str,
+    box: SecretBox,
+    terms: SellingTerms,
+    now: datetime,
+) -> PlacedOrder:
+    """The order, in the buyer's tenant, at the price that the plan has for sale now; told as billing.order.placed.
+
+    `has_trial` says whether the provider can begin with one; without, the first period is paid at once. The first
+    invoice is issued with the order unless a trial comes first. Whoever is signed in buys no second plan beside a
+    running one; an order without sign-in is placed whatever runs, and takes nothing from it.
+
+    Raises Invalid for a plan or price that is not for sale, Conflict for a second plan.
+    """
+    plan, price = await _choose(conn, wanted)
+    if buyer.is_signed_in:
+        await _refuse_second(conn, buyer)
+    customer = await ensure_customer(conn, buyer, box=box, now=now)
+    order = _draft(buyer, plan, price, customer, provider, has_trial, source, terms, now)
+    await store.orders.insert_order(conn, order.tenant_id, order)
+    await store.directory.insert_object(
+        conn,
+        order.tenant_id,
+        provider=provider,
+        account_id=order.account_id,
+        kind="reference",
+        external_id=str(order.id),
+        object_id=order.id,
+    )
+    await tell(
+        conn,
+        orders.placed(order, now),
+        tenant_id=order.tenant_id,
+        aggregate_id=order.id,
+        version=order.version,
+    )
+    await note_order(conn, order.tenant_id, order.id, "placed", now=now, plan=plan.slug, provider=provider.value)
+    invoice = None
+    if not order.trial_days:
+        invoice = await issue_invoice(conn, first_invoice(order, now=now), now=now)
+        await note_order(conn, order.tenant_id, order.id, "invoice_issued", now=now, number=invoice.number)
+    return PlacedOrder(order=order, plan=plan, price=price, customer=customer, invoice=invoice)
+
+
+async def _choose(conn: Connection, wanted: Wanted) -> tuple[Plan, PlanPrice]:
+    if wanted.price is not None:
+        plan, price = await choose_price(conn, wanted.price)
+        if wanted.plan is not None and wanted.plan not in (plan.slug, str(plan.id)):
+            raise Invalid(
+                "The price is another plan's.", code="unknown_price", errors=(FieldError("price", "differs"),)
+            )
+        return plan, price
+    if wanted.plan is None:
+        raise Invalid("No plan was named.", code="unknown_plan", errors=(FieldError("plan", "is missing"),))
+    return await choose_plan(conn, wanted.plan, interval=wanted.interval, currency=wanted.currency)
+
+
+async def _refuse_second(conn: Connection, buyer: Buyer) -> None:
+    live = await store.subscriptions.list_live(conn, buyer.tenant_id)
+    running = next((one for one in live if one.status is not SubscriptionStatus.INCOMPLETE), None)
+    if running is not None:
+        raise Conflict(
+            f"A subscription is there already; change its plan instead: POST /subscriptions/{running.id}/change-plan.",
+            code="subscription_exists",
+        )
+
+
+def _draft(
+    buyer: Buyer,
+    plan: Plan,
+    price: PlanPrice,
+    customer: Customer,
+    provider: Provider,
+    has_trial: bool,
+    source: str,
+    terms: SellingTerms,
+    now: datetime,
+) -> Order:
+    return Order(
+        id=new_id(now),
+        tenant_id=buyer.tenant_id,
+        sold_by=SoldBy.PLATFORM,
+        customer_id=customer.id,
+        plan_id=plan.id,
+        plan_slug=plan.slug,
+        plan_name=plan.name,
+        price_id=price.id,
+        interval=price.interval,
+        amount_cents=price.amount_cents,
+        currency=price.currency,
+        trial_days=plan.trial_days if has_trial else 0,
+        limits=plan.limits,
+        status=OrderStatus.PENDING,
+        provider=provider,
+        account_id=PLATFORM_ACCOUNT,
+        external_id=None,
+        checkout_url=None,
+        source=source,
+        buyer_email=buyer.email or customer.email,
+        buyer_name=buyer.name or (customer.name if buyer.is_signed_in else None),
+        is_new_tenant=buyer.is_new_tenant,
+        claim_id=None,
+        failure_reason=None,
+        version=1,
+        placed_at=now,
+        paid_at=None,
+        ended_at=None,
+        expires_at=now + timedelta(hours=terms.order_expires_h),
+        updated_at=now,
+    )
