@@ -320,6 +320,7 @@ def test_how_a_change_is_carried_out(
         ({}, plan(100000, "year"), When.PERIOD_END, None, Conflict, "interval_begins_now"),
         ({"interval": Interval.YEAR}, plan(1000), None, None, Conflict, "interval_begins_now"),
         ({"provider": Provider.ASAAS}, plan(100000, "year"), When.NOW, None, Conflict, "same_interval"),
+        ({"provider": Provider.ASAAS, "current_period_end": None}, DEARER, None, None, Conflict, "no_period"),
     ],
 )
 def test_what_cannot_be_changed_so(

@@ -93,6 +93,8 @@ def change_terms(
         raise _wrong("$.proration", "only Stripe adds to a next invoice: invoice_now or none")
     if settled is Proration.INVOICE_NOW and not up and not _has_own_invoices(subscription):
         raise _wrong("$.proration", "nothing is due for a cheaper plan: none")
+    if settled is Proration.INVOICE_NOW and not _has_own_invoices(subscription) and not _has_period(subscription):
+        raise Conflict("Its first period has not begun: the difference cannot be told yet.", code="no_period")
     if up and settled is not Proration.INVOICE_NOW and not may_give:
         raise Forbidden("A dearer plan begins once its difference is paid.", code="unpaid_upgrade")
     return PlanChangeTerms(chosen, settled)
@@ -129,6 +131,10 @@ def _share(amount_cents: int, currency: str, left: int, total: int) -> int:
 
 def _has_own_invoices(subscription: Subscription) -> bool:
     return subscription.provider is Provider.STRIPE and subscription.external_id is not None
+
+
+def _has_period(subscription: Subscription) -> bool:
+    return subscription.current_period_start is not None and subscription.current_period_end is not None
 
 
 def _default_proration(subscription: Subscription, up: bool) -> Proration:

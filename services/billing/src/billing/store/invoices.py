@@ -119,6 +119,42 @@ async def find_of_order(conn: Connection, tenant_id: UUID, order_id: UUID) -> In
     )
 
 
+async def lock_pending(conn: Connection, tenant_id: UUID, subscription_id: UUID) -> list[Invoice]:
+    """What the subscription owes, oldest first, kept from others until the transaction ends."""
+    return read_all(
+        Invoice,
+        await conn.fetch(
+            """
+            SELECT to_jsonb(t) FROM invoices t
+            WHERE tenant_id = $1 AND subscription_id = $2 AND status = 'pending' ORDER BY id FOR UPDATE
+            """,
+            tenant_id,
+            subscription_id,
+        ),
+    )
+
+
+async def reprice_invoice(
+    conn: Connection, tenant_id: UUID, invoice_id: UUID, *, amount_cents: int, now: datetime
+) -> Invoice:
+    """The pending invoice, of another amount from now on."""
+    row = read(
+        Invoice,
+        await conn.fetchval(
+            """
+            UPDATE invoices t SET amount_cents = $3, version = version + 1, updated_at = $4
+            WHERE tenant_id = $1 AND id = $2 AND status = 'pending' RETURNING to_jsonb(t)
+            """,
+            tenant_id,
+            invoice_id,
+            amount_cents,
+            now,
+        ),
+    )
+    assert row is not None, "whoever calls has locked it while it was pending"
+    return row
+
+
 async def list_between(
     conn: Connection, tenant_id: UUID, start: datetime | None, end: datetime | None
 ) -> list[Invoice]:

@@ -160,6 +160,22 @@ async def list_waiting(conn: Connection, since: datetime, until: datetime, limit
     )
 
 
+async def reprice_unpaid(
+    conn: Connection, tenant_id: UUID, invoice_id: UUID, *, amount_cents: int, now: datetime
+) -> None:
+    """What is asked for the invoice, and not paid, is of another amount from now on."""
+    await conn.execute(
+        """
+        UPDATE payments SET amount_cents = $3, version = version + 1, updated_at = $4
+        WHERE tenant_id = $1 AND invoice_id = $2 AND status IN ('pending', 'failed')
+        """,
+        tenant_id,
+        invoice_id,
+        amount_cents,
+        now,
+    )
+
+
 class Refund(msgspec.Struct, frozen=True, kw_only=True):
     """One row of refunds; `status` is requested, pending, done or failed."""
 

@@ -3,10 +3,12 @@
 from datetime import datetime
 
 from billing import store
+from billing.domain.plan_changes import pays_for_change
 from billing.domain.subscription_events import changes
 from billing.domain.subscriptions import Subscription, began_new_period
 from billing.usecases.note_order import note_order
 from billing.usecases.turn_plan import turn_plan
+from billing.usecases.withdraw_pending import withdraw_pending
 from bus.outbox import Telling, tell_many
 from chassis.db import Connection
 
@@ -20,6 +22,10 @@ async def save_subscription(
     """
     if before is not None and began_new_period(before, after):
         after = await turn_plan(conn, after, now=now)
+        if before.external_id is not None:  # with the period comes what was to be paid for within the one before
+            await withdraw_pending(
+                conn, before, which=lambda one: pays_for_change(before, one.plan_id, one.period_start), now=now
+            )
     if before is None:
         await store.subscriptions.insert_subscription(conn, after.tenant_id, after)
     elif before == after:
