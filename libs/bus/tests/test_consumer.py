@@ -85,6 +85,34 @@ async def test_an_event_reaches_its_handler_through_the_bindings(
     assert await count_of(channel, unique_name) == 0
 
 
+@pytest.mark.parametrize(
+    ("headers", "version"), [({"x-version": 7}, 7), ({}, None), ({"x-version": "7"}, None), ({"x-version": True}, None)]
+)
+async def test_a_handler_sees_the_version_of_what_is_told(
+    database: BusDatabase,
+    broker: Broker,
+    background: Background,
+    channel: AbstractChannel,
+    unique_name: str,
+    headers: dict[str, Any],
+    version: int | None,
+) -> None:
+    seen: list[int | None] = []
+    handled = asyncio.Event()
+
+    async def handle(conn: Connection, event: EmailSent, envelope: Envelope) -> None:
+        seen.append(envelope.version)
+        handled.set()
+
+    background.consumer(
+        database, broker, event_consumer(unique_name, (Handler(EmailSent, handle),), database.transaction)
+    )
+    await ready(channel, unique_name)
+    await publish(channel, unique_name, wire(), headers=headers)
+    await asyncio.wait_for(handled.wait(), 10)
+    assert seen == [version]
+
+
 def test_two_handlers_for_one_event_are_refused(database: BusDatabase) -> None:
     with pytest.raises(ValueError, match="two handlers"):
         event_consumer("x", (Handler(EmailSent, record), Handler(EmailSent, record)), database.transaction)

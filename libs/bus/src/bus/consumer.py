@@ -12,7 +12,7 @@ from aiormq.abc import AbstractChannel, AbstractConnection, DeliveredMessage
 
 from bus.backoff import full_jitter
 from bus.connection import Broker
-from bus.envelope import Envelope, decode_data, decode_envelope
+from bus.envelope import VERSION_HEADER, Envelope, decode_data, decode_envelope
 from bus.failpoints import failpoint
 from bus.inbox import first_time
 from bus.link import abandon, bounded
@@ -62,7 +62,10 @@ def event_consumer(
 
     async def handle(messages: Sequence[Incoming]) -> None:
         for message in messages:
-            envelope = decode_envelope(message.body)
+            version = message.headers.get(VERSION_HEADER)
+            envelope = msgspec.structs.replace(
+                decode_envelope(message.body), version=version if type(version) is int else None
+            )
             handler = by_type.get(envelope.type)
             if handler is None:
                 raise Malformed(f"{service} does not take events of type {envelope.type!r}.", code="unknown_event")

@@ -12,10 +12,15 @@ from contracts.event import Event, event_type
 E = TypeVar("E", bound=Event)
 
 CONTENT_TYPE = "application/cloudevents+json"
+VERSION_HEADER = "x-version"
 
 
 class Envelope(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One CloudEvent. Attributes that we do not know are ignored, as the specification asks."""
+    """One CloudEvent. Attributes that we do not know are ignored, as the specification asks.
+
+    `version` is the aggregate's, by which a reader drops what is stale. It travels as the message's header of that name
+    (no attribute of a CloudEvent may be called so) and is None where a message has none.
+    """
 
     specversion: str
     id: UUID
@@ -27,6 +32,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     tenantid: UUID | None = None
     traceparent: str | None = None
     datacontenttype: str | None = None
+    version: int | None = msgspec.field(default=None, name=VERSION_HEADER)
 
 
 _decoder = msgspec.json.Decoder(Envelope)

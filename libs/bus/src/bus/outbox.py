@@ -9,7 +9,7 @@ import asyncpg
 import msgspec
 from uuid_utils.compat import uuid7
 
-from bus.envelope import CONTENT_TYPE, encode_event
+from bus.envelope import CONTENT_TYPE, VERSION_HEADER, encode_event
 from bus.failpoints import failpoint
 from bus.trace import current_traceparent
 from contracts.errors import TooLarge
@@ -60,7 +60,7 @@ async def tell_many(conn: Connection, tellings: Sequence[Telling]) -> list[UUID]
     for telling in tellings:
         event_id = uuid7()
         name = event_type(telling.event)
-        headers = {} if telling.version is None else {"x-version": telling.version}
+        headers = {} if telling.version is None else {VERSION_HEADER: telling.version}
         body = encode_event(
             telling.event,
             event_id=event_id,

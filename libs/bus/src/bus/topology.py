@@ -15,6 +15,7 @@ from aiormq.abc import AbstractChannel, AbstractConnection
 from aiormq.exceptions import ChannelNotFoundEntity
 from pamqp.common import FieldTable
 
+from bus.catch_up import catch_up
 from contracts.event import exchange_of
 
 RETRY_DELAYS_S: Final = (5.0, 30.0, 300.0)
@@ -28,7 +29,12 @@ _QUORUM: Final[FieldTable] = {"x-queue-type": "quorum"}
 # A backstop only: attempts and deaths are counted by us. RabbitMQ 4 would otherwise drop at 20 redeliveries.
 _WORK_DELIVERY_LIMIT: Final = 100
 _DEAD_DELIVERY_LIMIT: Final = 1_000_000
-_UNROUTED_ARGUMENTS: Final[FieldTable] = {**_QUORUM, "x-message-ttl": 72 * 3_600_000, "x-max-length": 10_000}
+_UNROUTED_ARGUMENTS: Final[FieldTable] = {
+    **_QUORUM,
+    "x-message-ttl": 72 * 3_600_000,
+    "x-max-length": 10_000,
+    "x-delivery-limit": _DEAD_DELIVERY_LIMIT,  # each queue that catches up gives the messages back
+}
 
 
 def delay_queue(queue: str, delay_s: float) -> str:
@@ -104,16 +110,17 @@ async def declare_queue(
 ) -> None:
     """Makes sure that `queue`, its delay queues and its dead queue exist, and that it receives `event_types`.
 
-    A foreign queue is left as its owner declared it; where it does not exist it is made durable, without arguments.
+    A foreign queue is left as its owner declared it; where it does not exist it is made durable, without arguments. A
+    new queue of events also gets copies of those that nobody listened to before.
 
     Raises aiormq's AMQPError when the broker refuses or the connection is lost.
     """
     await declare_dead_queue(connection, dead_queue(queue))
-    exists = foreign and await _exists(connection, queue=queue)
+    exists = await _exists(connection, queue=queue)
     for exchange in sorted({exchange_of(name) for name in event_types}):
         await declare_exchange(connection, exchange)
     channel = await _channel(connection)
-    if not exists:
+    if not (foreign and exists):
         arguments = None if foreign else work_arguments(queue)
         await channel.queue_declare(queue, durable=True, arguments=arguments, timeout=DECLARE_TIMEOUT_S)
     for delay_s in delays_s:
@@ -126,6 +133,8 @@ async def declare_queue(
     for name in event_types:
         await channel.queue_bind(queue, exchange_of(name), name, timeout=DECLARE_TIMEOUT_S)
     await channel.close()
+    if event_types and not exists:
+        await catch_up(connection, queue, UNROUTED, event_types)
 
 
 async def declare_dead_queue(connection: AbstractConnection, name: str) -> None:

@@ -1,0 +1,58 @@
+"""A service that comes later has the events that were published before its queue existed, each once."""
+
+import asyncio
+from collections.abc import Sequence
+from uuid import uuid4
+
+from aiormq.abc import AbstractChannel
+
+from bus.connection import Broker
+from bus.consumer import Handler, event_consumer
+from bus.envelope import Envelope
+from bus.outbox import Connection, tell
+from contracts.event import Event, event_type
+from contracts.mailer import EmailFailed, EmailSent
+
+from .support import Background, BusDatabase, eventually, sent
+
+
+async def test_a_new_queue_gets_what_nobody_listened_to(
+    database: BusDatabase, broker: Broker, background: Background, unique_name: str, channel: AbstractChannel
+) -> None:
+    seen: dict[str, list[str]] = {}
+
+    def handlers(service: str, events: Sequence[type[Event]]) -> list[Handler]:
+        async def note(conn: Connection, event: EmailSent, envelope: Envelope) -> None:
+            seen.setdefault(service, []).append(str(envelope.id))
+
+        return [Handler(event, note) for event in events]
+
+    background.relay(database, broker)
+    async with database.transaction(None) as conn:
+        ids = [str(await tell(conn, sent(), tenant_id=None, aggregate_id=uuid4())) for _ in range(20)]
+
+    async def published() -> bool:
+        return await database.value("SELECT count(*) FROM outbox WHERE published_at IS NULL") == 0
+
+    await eventually(published)
+    await asyncio.sleep(0.5)  # a quorum queue tells of what it has only now and then
+    for service in (f"{unique_name}a", f"{unique_name}b"):
+        background.consumer(
+            database, broker, event_consumer(service, handlers(service, [EmailSent]), database.transaction)
+        )
+
+        async def caught_up(service: str = service) -> bool:
+            return sorted(seen.get(service, [])) == sorted(ids)
+
+        await eventually(caught_up, within_s=20)
+    other = f"{unique_name}c"
+    background.consumer(database, broker, event_consumer(other, handlers(other, [EmailFailed]), database.transaction))
+    async with database.transaction(None) as conn:
+        last = str(await tell(conn, sent(), tenant_id=None, aggregate_id=uuid4()))
+
+    async def had_the_last() -> bool:
+        return all(last in ids for ids in seen.values())
+
+    await eventually(had_the_last)
+    assert other not in seen
+    assert all(len(one) == 21 for one in seen.values()), event_type(EmailSent)
