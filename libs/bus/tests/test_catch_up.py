@@ -10,7 +10,7 @@ from bus.connection import Broker
 from bus.consumer import Handler, event_consumer
 from bus.envelope import Envelope
 from bus.outbox import Connection, tell
-from contracts.event import Event, event_type
+from contracts.event import Event
 from contracts.mailer import EmailFailed, EmailSent
 
 from .support import Background, BusDatabase, eventually, sent
@@ -32,7 +32,7 @@ async def test_a_new_queue_gets_what_nobody_listened_to(
         ids = [str(await tell(conn, sent(), tenant_id=None, aggregate_id=uuid4())) for _ in range(20)]
 
     async def published() -> bool:
-        return await database.value("SELECT count(*) FROM outbox WHERE published_at IS NULL") == 0
+        return bool(await database.value("SELECT count(*) = 0 FROM outbox WHERE published_at IS NULL"))
 
     await eventually(published)
     await asyncio.sleep(0.5)  # a quorum queue tells of what it has only now and then
@@ -42,7 +42,7 @@ async def test_a_new_queue_gets_what_nobody_listened_to(
         )
 
         async def caught_up(service: str = service) -> bool:
-            return sorted(seen.get(service, [])) == sorted(ids)
+            return set(ids) <= set(seen.get(service, []))  # other tests may have left some of their own
 
         await eventually(caught_up, within_s=20)
     other = f"{unique_name}c"
@@ -55,4 +55,4 @@ async def test_a_new_queue_gets_what_nobody_listened_to(
 
     await eventually(had_the_last)
     assert other not in seen
-    assert all(len(one) == 21 for one in seen.values()), event_type(EmailSent)
+    assert all(len(one) == len(set(one)) for one in seen.values()), "an effect came twice"
