@@ -78,6 +78,8 @@ _ACCESS: Final = (
     Row("GET", "/audit/verification", permission("audit:read"), timeout_s=60),
     Row("POST", "/privacy/erasures", permission("privacy:write")),
     Row("POST", "/privacy/exports", permission("privacy:write")),
+    Row("GET", "/privacy/requests/{id}", permission("privacy:write")),
+    Row("POST", "/privacy/consents", permission("privacy:write")),
 )
 
 ROWS: Final = (*_SIGN_IN, *_PEOPLE, *_ACCESS)

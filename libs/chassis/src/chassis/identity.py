@@ -28,7 +28,8 @@ CACHE_SIZE = 4_096
 #: PyJWT also reads padded and otherwise odd base64: one token would have many spellings. 64 bytes end in A, Q, g or w.
 _CANONICAL = re.compile(r"[\w-]+\.[\w-]+\.[\w-]{85}[AQgw]", re.ASCII)
 
-Kind = Literal["user", "platform_admin", "api_key", "webhook", "public"]
+#: `gateway` is the gateway itself, asking for what it decides by; no caller of its own is ever that.
+Kind = Literal["user", "platform_admin", "api_key", "webhook", "public", "gateway"]
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
@@ -158,7 +159,7 @@ class PermissionGuard(msgspec.Struct, frozen=True):
 
     permission: str
 
-    def __call__(self, connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    async def __call__(self, connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
         if not connection.scope["user"].may(self.permission):
             raise Forbidden(f"This needs the permission {self.permission}.", code="missing_permission")
 

@@ -13,6 +13,7 @@ import msgspec
 
 from contracts.audit import AuditRecord
 from contracts.event import Event
+from contracts.privacy import PrivacyErased, PrivacyExported
 
 SoldBy = Literal["platform", "tenant"]
 
@@ -272,12 +273,12 @@ class PixReceived(PaymentEvent, frozen=True, kw_only=True, tag="billing.pix.rece
     paid_at: datetime
 
 
-class DataErased(BillingEvent, frozen=True, kw_only=True, tag="billing.privacy.erased.v1"):
-    """Billing's part of an erasure is done; `kept` says what stays, each with its legal reason."""
+class DataErased(PrivacyErased, frozen=True, kw_only=True, tag="billing.privacy.erased.v1"):
+    """Billing's part of an erasure is done."""
 
-    erasure_id: UUID
-    erased: tuple[str, ...]
-    kept: tuple[str, ...]
+
+class DataExported(PrivacyExported, frozen=True, kw_only=True, tag="billing.privacy.exported.v1"):
+    """Billing's part of an export."""
 
 
 class AuditRecorded(AuditRecord, frozen=True, kw_only=True, tag="billing.audit.recorded.v1"):
@@ -317,6 +318,7 @@ EVENTS: tuple[type[Event], ...] = (
     PaymentDisputed,
     PixReceived,
     DataErased,
+    DataExported,
     AuditRecorded,
     ProviderEventReceived,
 )

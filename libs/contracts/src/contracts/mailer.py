@@ -7,6 +7,7 @@ from uuid import UUID
 import msgspec
 
 from contracts.event import Event
+from contracts.privacy import PrivacyErased, PrivacyExported
 
 #: The durable queue, on the default exchange, that the Go core and every service publish mail jobs to.
 MAIL_QUEUE = "mail_queue"
@@ -75,4 +76,20 @@ class EmailSuppressed(EmailEvent, frozen=True, kw_only=True, tag="mailer.email.s
     reason: str
 
 
-EVENTS: tuple[type[Event], ...] = (EmailSent, EmailDeferred, EmailBounced, EmailFailed, EmailSuppressed)
+class DataErased(PrivacyErased, frozen=True, kw_only=True, tag="mailer.privacy.erased.v1"):
+    """The mailer's part of an erasure is done."""
+
+
+class DataExported(PrivacyExported, frozen=True, kw_only=True, tag="mailer.privacy.exported.v1"):
+    """The mailer's part of an export."""
+
+
+EVENTS: tuple[type[Event], ...] = (
+    EmailSent,
+    EmailDeferred,
+    EmailBounced,
+    EmailFailed,
+    EmailSuppressed,
+    DataErased,
+    DataExported,
+)

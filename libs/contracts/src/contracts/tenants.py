@@ -7,6 +7,7 @@ import msgspec
 
 from contracts.audit import AuditRecord
 from contracts.event import Event
+from contracts.privacy import PrivacyErased, PrivacyExported
 
 
 class TenantEvent(Event, frozen=True, kw_only=True):
@@ -149,6 +150,24 @@ class ErasureRequested(Event, frozen=True, kw_only=True, tag="tenants.privacy.er
     occurred_at: datetime
 
 
+class ExportRequested(Event, frozen=True, kw_only=True, tag="tenants.privacy.export_requested.v1"):
+    """A person asked what is stored of them: every service reports what it holds of `email` in `tenant_id`."""
+
+    export_id: UUID
+    tenant_id: UUID
+    user_id: UUID
+    email: str
+    occurred_at: datetime
+
+
+class DataErased(PrivacyErased, frozen=True, kw_only=True, tag="tenants.privacy.erased.v1"):
+    """The tenants service's part of an erasure is done."""
+
+
+class DataExported(PrivacyExported, frozen=True, kw_only=True, tag="tenants.privacy.exported.v1"):
+    """The tenants service's part of an export."""
+
+
 class RoleFact(msgspec.Struct, frozen=True, kw_only=True):
     """What a role allows in a tenant; the nil tenant's are the defaults."""
 
@@ -176,6 +195,7 @@ class AccessSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     roles: tuple[RoleFact, ...]
     api_keys: tuple[ApiKeyFact, ...]
     subjects: tuple[SubjectFact, ...]
+    closed_tenants: tuple[UUID, ...]  # suspended or closed: nobody acts in them
 
 
 EVENTS: tuple[type[Event], ...] = (
@@ -194,4 +214,7 @@ EVENTS: tuple[type[Event], ...] = (
     AuditRecorded,
     PaymentClaimed,
     ErasureRequested,
+    ExportRequested,
+    DataErased,
+    DataExported,
 )

@@ -1,6 +1,7 @@
 """Composition root: settings -> passwords, tokens -> routes, events and workers -> the service."""
 
 from collections.abc import Mapping
+from datetime import timedelta
 
 from litestar import Litestar
 
@@ -9,7 +10,9 @@ from chassis.secrets import SecretBox
 from chassis.settings import load
 from tenants.access_tokens import AccessTokens
 from tenants.api import ROUTES
-from tenants.events import HANDLERS
+from tenants.api.session_cookies import CookieTerms
+from tenants.domain.sign_in import SignInTerms
+from tenants.events import billing_handlers, events_queue
 from tenants.passwords import Passwords
 from tenants.settings import Settings
 
@@ -29,7 +32,21 @@ def build(env: Mapping[str, str]) -> Litestar:
         name="tenants",
         settings=settings,
         routes=ROUTES,
-        handlers=HANDLERS,
+        queues=[events_queue(box=box, privacy_services=settings.privacy_services, more=billing_handlers)],
         resources=[lambda: passwords],
-        dependencies={"box": box, "passwords": passwords, "tokens": tokens},
+        dependencies={
+            "box": box,
+            "passwords": passwords,
+            "tokens": tokens,
+            "sign_in_terms": SignInTerms(
+                refresh_lifetime=timedelta(days=settings.refresh_token_days),
+                reset_lifetime=timedelta(minutes=settings.reset_link_minutes),
+                frontend_url=settings.frontend_url,
+            ),
+            "cookie_terms": CookieTerms(
+                secure=settings.cookie_secure,
+                same_site=settings.cookie_same_site,
+                access_lifetime_s=settings.access_token_s,
+            ),
+        },
     )

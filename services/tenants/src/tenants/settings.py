@@ -32,6 +32,7 @@ class Settings(ServiceSettings, frozen=True, kw_only=True):
     external_api_key: Secret | None = None
     admin_email: str | None = None
     schedule_every_s: float = 30.0
+    privacy_services: tuple[str, ...] = ("billing", "mailer", "tenants")  # who has to report before a request is done
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.frontend_url)

@@ -23,6 +23,12 @@ async def lock_head(conn: Connection, tenant_id: UUID) -> tuple[int, bytes]:
     return row["seq"], row["hash"]
 
 
+async def find_head(conn: Connection, tenant_id: UUID) -> tuple[int, bytes] | None:
+    """Number and hash of the tenant's last entry; None before the first."""
+    row = await conn.fetchrow("SELECT seq, hash FROM audit_heads WHERE tenant_id = $1", tenant_id)
+    return None if row is None else (row["seq"], row["hash"])
+
+
 async def has_entry(conn: Connection, tenant_id: UUID, entry_id: UUID) -> bool:
     """Whether the event stands in the log."""
     return bool(

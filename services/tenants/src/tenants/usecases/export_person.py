@@ -1,0 +1,43 @@
+"""The tenants service's own part of an export: what it holds of a person, sealed."""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from bus.outbox import tell
+from chassis.db import Connection
+from chassis.secrets import SecretBox
+from contracts.tenants import DataExported, ExportRequested
+from tenants import store
+
+
+async def export_person(conn: Connection, request: ExportRequested, *, box: SecretBox, now: datetime) -> None:
+    """Tells membership, account and consents of the person, readable by whoever holds SECRETS_KEY only.
+
+    In a platform transaction. No hash, token or second factor is told: those are not about a person but their keys.
+    """
+    member = await store.memberships.find_membership(conn, request.tenant_id, request.user_id)
+    user = await store.users.find_user(conn, request.user_id)
+    held: dict[str, Any] = {
+        "membership": None if member is None else msgspec.to_builtins(member),
+        "account": None
+        if user is None
+        else {
+            "email": user.email,
+            "name": user.name,
+            "status": user.status,
+            "preferences": user.preferences,
+            "created_at": user.created_at,
+            "last_sign_in_at": user.last_sign_in_at,
+        },
+        "consents": await store.privacy.list_consents(conn, request.tenant_id, request.user_id),
+    }
+    text = msgspec.json.encode(held).decode()
+    event = DataExported(
+        tenant_id=request.tenant_id,
+        occurred_at=now,
+        export_id=request.export_id,
+        sealed=box.seal(text, request.tenant_id, "privacy_exports", request.export_id),
+    )
+    await tell(conn, event, tenant_id=request.tenant_id, aggregate_id=request.export_id)
