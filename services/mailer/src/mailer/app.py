@@ -14,7 +14,7 @@ from chassis.secrets import SecretBox
 from chassis.settings import load
 from mailer import import_gohorse
 from mailer.api import ROUTES
-from mailer.events import HANDLERS, mail_queue
+from mailer.events import mail_queue, privacy_queue
 from mailer.renderer import Renderer
 from mailer.settings import Settings
 from mailer.smtp import SmtpLimits, SmtpPool
@@ -49,8 +49,10 @@ def build(env: Mapping[str, str]) -> Litestar:
         name="mailer",
         settings=settings,
         routes=ROUTES,
-        handlers=HANDLERS,
-        queues=[mail_queue(box, settings.default_locale, settings.message_id_domain, arrivals)],
+        queues=[
+            mail_queue(box, settings.default_locale, settings.message_id_domain, arrivals),
+            privacy_queue(box),
+        ],
         workers=[delivery],
         resources=[lambda: renderer, lambda: smtp],
         dependencies={

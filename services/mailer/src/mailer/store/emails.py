@@ -1,6 +1,7 @@
 """SQL over emails: the log that requests read, and the queue that the worker claims from."""
 
 from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from uuid import UUID
 
 import msgspec
@@ -55,6 +56,37 @@ async def get_email(conn: Connection, tenant_id: UUID, email_id: UUID) -> Email:
     if row is None:
         raise NotFound("no such e-mail")
     return _email(dict(row))
+
+
+async def list_of_recipient(conn: Connection, tenant_id: UUID, address: str) -> list[Email]:
+    """The tenant's mails to that address, in whatever case it was written, newest first; at most 1,000."""
+    rows = await conn.fetch(
+        """
+        SELECT id, tenant_id, status, to_email, to_name, template, locale, variables::text, message_id, attempts,
+               due_at, smtp_code, reason, created_at, updated_at, sent_at
+        FROM emails WHERE tenant_id = $1 AND lower(to_email) = lower($2) ORDER BY id DESC LIMIT 1000
+        """,
+        tenant_id,
+        address,
+    )
+    return [_email(dict(row)) for row in rows]
+
+
+async def erase_recipient(conn: Connection, tenant_id: UUID, address: str, now: datetime) -> int:
+    """Blanks the mails to that address; those that wait are not sent. Returns how many."""
+    rows = await conn.fetch(
+        """
+        UPDATE emails SET to_email = 'erased@invalid', to_name = NULL, variables = '{}', secret_variables = NULL,
+               status = CASE WHEN due_at IS NULL THEN status ELSE 'failed' END,
+               reason = CASE WHEN due_at IS NULL THEN reason ELSE 'its recipient was erased' END,
+               due_at = NULL, updated_at = $3
+        WHERE tenant_id = $1 AND lower(to_email) = lower($2) RETURNING id
+        """,
+        tenant_id,
+        address,
+        now,
+    )
+    return len(rows)
 
 
 async def insert_queued(conn: Connection, mails: Sequence[NewMail]) -> None:
