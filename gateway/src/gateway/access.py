@@ -31,7 +31,21 @@ class Door:
 
         A Bearer token counts before the `jwt` cookie, and both must be the same token when both are sent. On a public
         route a bad Bearer token is still refused, as its sender means it; a bad cookie is not: browsers add it unasked.
+        Where a token is got, neither is refused.
         """
+        if not row.policy.signs_in:
+            return self._holder(row, method, head, scheme)
+        # Whose page it was counts for the service's own cookies as it does for ours.
+        if method not in SAFE_METHODS and not self._origins.knows(
+            head.read.get(b"origin"), scheme, head.read.get(b"host")
+        ):
+            head.lines[:] = [line for line in head.lines if not line.startswith(b"cookie:")]
+        try:
+            return self._holder(row, method, head, scheme)
+        except Unauthenticated:
+            return ANONYMOUS
+
+    def _holder(self, row: Row, method: str, head: Head, scheme: str) -> Principal:
         access = row.policy.access
         if access is Access.WEBHOOK:
             return self._senders[row.policy.provider or ""]

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from gateway.routes.row import API_KEY, PLATFORM_ADMIN, PUBLIC, USER, Row, permission, webhook
+from gateway.routes.row import API_KEY, PLATFORM_ADMIN, PUBLIC, REFRESH, SIGN_IN, USER, Row, permission, webhook
 
 _USERS_READ = permission("users:read")
 _USERS_WRITE = permission("users:write")
@@ -12,23 +12,23 @@ _KEYS_READ = permission("api_keys:read")
 _KEYS_WRITE = permission("api_keys:write")
 
 _SIGN_IN: Final = (
-    Row("POST", "/auth/login", PUBLIC, sets_cookies=True),
-    Row("POST", "/auth/register", PUBLIC),
-    Row("POST", "/auth/refresh", PUBLIC, sets_cookies=True),
-    Row("POST", "/auth/refresh-token", PUBLIC, sets_cookies=True),
-    Row("POST", "/auth/logout", USER, sets_cookies=True),
+    Row("POST", "/auth/login", SIGN_IN, sets_cookies=True),
+    Row("POST", "/auth/register", SIGN_IN),
+    Row("POST", "/auth/refresh", REFRESH, sets_cookies=True),
+    Row("POST", "/auth/refresh-token", REFRESH, sets_cookies=True),
+    Row("POST", "/auth/logout", REFRESH, sets_cookies=True),
     Row("GET", "/auth/me", USER),
     Row("GET", "/auth/profile", USER),
     Row("GET", "/auth/users", _USERS_READ),
-    Row("POST", "/auth/forgot-password", PUBLIC),
-    Row("POST", "/auth/request-password-reset", PUBLIC),
-    Row("POST", "/auth/reset-password", PUBLIC),
-    Row("POST", "/auth/reset-password/{token}", PUBLIC),
-    Row("GET", "/auth/verify-email/{token}", PUBLIC),
+    Row("POST", "/auth/forgot-password", SIGN_IN),
+    Row("POST", "/auth/request-password-reset", SIGN_IN),
+    Row("POST", "/auth/reset-password", SIGN_IN),
+    Row("POST", "/auth/reset-password/{token}", SIGN_IN),
+    Row("GET", "/auth/verify-email/{token}", SIGN_IN),
     Row("POST", "/auth/2fa/setup", USER),
     Row("POST", "/auth/2fa/enable", USER),
     Row("POST", "/auth/2fa/disable", USER),
-    Row("POST", "/auth/2fa/verify", PUBLIC, sets_cookies=True),
+    Row("POST", "/auth/2fa/verify", SIGN_IN, sets_cookies=True),
     Row("POST", "/whatsapp-auth/initiate", PUBLIC),
     Row("POST", "/whatsapp-auth/webhook", webhook("n8n", "x-webhook-secret")),
     Row("GET", "/whatsapp-auth/check/{number}", PUBLIC),
