@@ -1,6 +1,7 @@
 """SQL over refresh tokens, one-time links and limits: for platform transactions only."""
 
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -17,6 +18,10 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     expires_at: datetime
     revoked_at: datetime | None
+
+    def is_live(self, now: datetime) -> bool:
+        """Whether its tokens are good for anything."""
+        return self.revoked_at is None and self.expires_at > now
 
 
 class Link(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,19 +61,43 @@ async def insert_refresh_token(conn: Connection, token_sha256: bytes, family_id:
 
 async def lock_family_of_token(conn: Connection, token_sha256: bytes) -> tuple[Family, datetime | None] | None:
     """The family of a refresh token, kept from others, and when the token was used before, if it was."""
-    row = await conn.fetchrow(
-        """
-        SELECT f.id, f.user_id, f.tenant_id, f.created_at, f.expires_at, f.revoked_at, t.used_at
-        FROM refresh_tokens t JOIN refresh_families f ON f.id = t.family_id
-        WHERE t.token_sha256 = $1 FOR UPDATE OF f, t
-        """,
-        token_sha256,
+    return _family(
+        await conn.fetchrow(
+            """
+            SELECT f.id, f.user_id, f.tenant_id, f.created_at, f.expires_at, f.revoked_at, t.used_at
+            FROM refresh_tokens t JOIN refresh_families f ON f.id = t.family_id
+            WHERE t.token_sha256 = $1 FOR UPDATE OF f, t
+            """,
+            token_sha256,
+        )
     )
+
+
+async def find_family_of_token(conn: Connection, token_sha256: bytes) -> tuple[Family, datetime | None] | None:
+    """The same, kept from nobody: a family is never locked before its person by who then needs both."""
+    return _family(
+        await conn.fetchrow(
+            """
+            SELECT f.id, f.user_id, f.tenant_id, f.created_at, f.expires_at, f.revoked_at, t.used_at
+            FROM refresh_tokens t JOIN refresh_families f ON f.id = t.family_id
+            WHERE t.token_sha256 = $1
+            """,
+            token_sha256,
+        )
+    )
+
+
+def _family(row: Any) -> tuple[Family, datetime | None] | None:
     if row is None:
         return None
     fields = dict(row)
     used_at = fields.pop("used_at")
     return msgspec.convert(fields, Family), used_at
+
+
+async def move_family(conn: Connection, family_id: UUID, tenant_id: UUID | None) -> None:
+    """The family's tokens are for that tenant from now on."""
+    await conn.execute("UPDATE refresh_families SET tenant_id = $2 WHERE id = $1", family_id, tenant_id)
 
 
 async def mark_token_used(conn: Connection, token_sha256: bytes, now: datetime) -> None:
@@ -147,6 +176,18 @@ async def use_link(conn: Connection, token_sha256: bytes, purposes: list[str], n
     return None if row is None else msgspec.convert(dict(row), Link)
 
 
+async def spend_links(conn: Connection, user_id: UUID, purposes: list[str], now: datetime) -> None:
+    """None of the person's links and challenges of these purposes is good any more."""
+    await conn.execute(
+        """
+        UPDATE one_time_links SET used_at = $3 WHERE user_id = $1 AND purpose = ANY($2::text[]) AND used_at IS NULL
+        """,
+        user_id,
+        purposes,
+        now,
+    )
+
+
 async def find_link(conn: Connection, token_sha256: bytes, purposes: list[str], now: datetime) -> Link | None:
     """The link, still good after this; None as for `use_link`."""
     row = await conn.fetchrow(
@@ -186,6 +227,11 @@ async def take_try(conn: Connection, key: bytes, emission: timedelta, tolerance:
         tolerance,
     )
     return wait_s
+
+
+async def give_back_try(conn: Connection, key: bytes, emission: timedelta) -> None:
+    """Uncounts one try, and leaves the others counted."""
+    await conn.execute("UPDATE rate_limits SET tat = tat - $2::interval WHERE key = $1", key, emission)
 
 
 async def give_back_tries(conn: Connection, key: bytes) -> None:

@@ -1,10 +1,14 @@
 """SQL over users: for platform transactions only."""
 
+from datetime import datetime
 from uuid import UUID
+
+import msgspec
 
 from chassis.db import Connection
 from contracts.errors import NotFound
 from tenants.domain.people import User
+from tenants.domain.sign_in import Belonging
 from tenants.store.rows import read, write
 
 
@@ -60,4 +64,36 @@ async def update_user(conn: Connection, user: User) -> None:
         FROM jsonb_populate_record(NULL::users, $1::jsonb) r WHERE t.id = r.id
         """,
         write(user),
+    )
+
+
+async def list_belongings(conn: Connection, user_id: UUID) -> list[Belonging]:
+    """Everything that the person is, and in which tenants, oldest first."""
+    rows = await conn.fetch(
+        """
+        SELECT jsonb_build_object('membership', to_jsonb(m), 'tenant', to_jsonb(t))
+        FROM memberships m JOIN tenants t ON t.tenant_id = m.tenant_id
+        WHERE m.user_id = $1 ORDER BY m.created_at, m.tenant_id
+        """,
+        user_id,
+    )
+    return [msgspec.json.decode(row[0], type=Belonging) for row in rows]
+
+
+async def mark_signed_in(conn: Connection, user_id: UUID, tenant_id: UUID | None, now: datetime) -> None:
+    """When the person last signed in, here and in the tenant.
+
+    The membership's row is left alone while somebody else holds it: it may be held by who waits for the person's row.
+    """
+    await conn.execute(
+        """
+        WITH free AS (SELECT tenant_id, user_id FROM memberships
+                      WHERE tenant_id = $2 AND user_id = $1 FOR UPDATE SKIP LOCKED),
+             seat AS (UPDATE memberships m SET last_sign_in_at = $3 FROM free
+                      WHERE m.tenant_id = free.tenant_id AND m.user_id = free.user_id)
+        UPDATE users SET last_sign_in_at = $3 WHERE id = $1
+        """,
+        user_id,
+        tenant_id,
+        now,
     )
