@@ -81,7 +81,7 @@ def observe(current: Payment, seen: PaymentState, *, asked_at: datetime, now: da
         refunded_cents=min(current.amount_cents, max(current.refunded_cents, seen.refunded_cents)),
         paid_at=current.paid_at or (seen.paid_at or now if status in SETTLING else None),
         failure_reason=seen.failure_reason or current.failure_reason,
-        end_to_end_id=current.end_to_end_id or seen.end_to_end_id,
+        end_to_end_id=current.end_to_end_id or (seen.end_to_end_id if status in SETTLING else None),
         url=seen.url or current.url,
         raw=seen.raw or current.raw,
         observed_at=asked_at,

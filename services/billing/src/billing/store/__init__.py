@@ -10,6 +10,7 @@ from billing.store import (
     provider_accounts,
     provider_calls,
     provider_events,
+    reconciliation,
     schedules,
     subscriptions,
 )
@@ -24,6 +25,7 @@ __all__ = [
     "provider_accounts",
     "provider_calls",
     "provider_events",
+    "reconciliation",
     "schedules",
     "subscriptions",
 ]

@@ -116,14 +116,31 @@ async def mark_event(
     )
 
 
-async def list_stuck(conn: Connection, before: datetime, limit: int) -> list[ProviderEvent]:
-    """Events that nobody has dealt with since `before`, oldest first."""
+async def reopen_event(conn: Connection, event_id: UUID) -> ProviderEvent | None:
+    """The event, to be dealt with anew whatever was done about it before; None when there is none."""
+    row = await conn.fetchrow(
+        """
+        UPDATE provider_events SET status = 'received', reason = NULL, processed_at = NULL WHERE id = $1 RETURNING *
+        """,
+        event_id,
+    )
+    return None if row is None else msgspec.convert(dict(row), ProviderEvent)
+
+
+async def list_stuck(
+    conn: Connection, *, since: datetime, before: datetime, max_attempts: int, limit: int
+) -> list[ProviderEvent]:
+    """Events of that time that nobody has dealt with, or that failed fewer than `max_attempts` times; oldest first."""
     rows = await conn.fetch(
         """
         SELECT * FROM provider_events
-        WHERE status IN ('received', 'failed') AND received_at < $1 ORDER BY received_at LIMIT $2
+        WHERE status IN ('received', 'failed') AND received_at >= $1 AND received_at < $2
+          AND (status = 'received' OR attempts < $3)
+        ORDER BY received_at LIMIT $4
         """,
+        since,
         before,
+        max_attempts,
         limit,
     )
     return msgspec.convert([dict(row) for row in rows], list[ProviderEvent])

@@ -1,0 +1,83 @@
+"""SQL that sets what providers have beside what is stored. All of it is for a platform transaction."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from billing.domain.payments import Payment
+from billing.domain.provider_accounts import ProviderAccount
+from billing.store.rows import read_all
+from chassis.db import Connection
+
+
+async def list_active_accounts(conn: Connection) -> list[ProviderAccount]:
+    """Every tenant's accounts that are in use."""
+    rows = await conn.fetch(
+        """
+        SELECT id, tenant_id, provider, environment, api_key, api_key_hint, api_secret, webhook_secret,
+               config::text AS config, is_active, created_by, updated_by, created_at, updated_at
+        FROM provider_accounts WHERE is_active ORDER BY tenant_id, id
+        """
+    )
+    return [
+        msgspec.convert({**dict(row), "config": msgspec.json.decode(row["config"])}, ProviderAccount) for row in rows
+    ]
+
+
+async def list_payments_known(
+    conn: Connection, provider: str, account_id: UUID, external_ids: Sequence[str]
+) -> list[Payment]:
+    """Those payments of the account that are ours."""
+    return read_all(
+        Payment,
+        await conn.fetch(
+            """
+            SELECT to_jsonb(t)
+            FROM provider_objects o JOIN payments t ON t.tenant_id = o.tenant_id AND t.id = o.object_id
+            WHERE o.provider = $1 AND o.account_id = $2 AND o.kind = 'payment' AND o.external_id = ANY($3::text[])
+            """,
+            provider,
+            account_id,
+            external_ids,
+        ),
+    )
+
+
+async def list_names_known(
+    conn: Connection, provider: str, account_id: UUID, kind: str, external_ids: Sequence[str]
+) -> set[str]:
+    """Those names of that kind that stand for something of ours at the account."""
+    rows = await conn.fetch(
+        """
+        SELECT external_id FROM provider_objects
+        WHERE provider = $1 AND account_id = $2 AND kind = $3 AND external_id = ANY($4::text[])
+        """,
+        provider,
+        account_id,
+        kind,
+        external_ids,
+    )
+    return {row["external_id"] for row in rows}
+
+
+async def list_payments_pending(
+    conn: Connection, provider: str, account_id: UUID, since: datetime, limit: int
+) -> list[Payment]:
+    """Payments at the account, made since then, of whose fate nothing is known; the longest untouched first."""
+    return read_all(
+        Payment,
+        await conn.fetch(
+            """
+            SELECT to_jsonb(t) FROM payments t
+            WHERE provider = $1 AND account_id = $2 AND status = 'pending' AND external_id IS NOT NULL
+              AND created_at >= $3
+            ORDER BY updated_at LIMIT $4
+            """,
+            provider,
+            account_id,
+            since,
+            limit,
+        ),
+    )

@@ -1,0 +1,151 @@
+"""Compares what a provider's account has with what is stored: what nobody told us of becomes events of our own."""
+
+from collections.abc import AsyncIterator, Iterable
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+import msgspec
+
+from billing import store
+from billing.accounts import Api
+from billing.asaas_api import AsaasApi
+from billing.domain.identifiers import new_id
+from billing.domain.payments import NEXT, Payment
+from billing.domain.provider_events import STRIPE_TYPES, EventSource, NewProviderEvent
+from billing.domain.providers import NotAtProvider, Notice, PaymentState, Provider
+from billing.stripe_api import StripeApi
+from chassis.db import Database, platform_transaction
+
+_CHUNK: Final = 100
+_MAX_ASKED: Final = 200
+
+
+class Place(msgspec.Struct, frozen=True):
+    """An account at a provider; `tenant_id` None for the platform's own."""
+
+    provider: Provider
+    account_id: UUID
+    tenant_id: UUID | None
+
+
+class Comparison(msgspec.Struct, frozen=True):
+    """Part of what an account has: how much was looked at, and the events that were missing of it."""
+
+    listed: int
+    missing: list[NewProviderEvent]
+
+
+async def find_missing_events(
+    db: Database, api: Api, place: Place, since: datetime, *, now: datetime
+) -> AsyncIterator[Comparison]:
+    """Stripe's own events since then; payments that Asaas has further than we have; the same of our pending ones at
+    PagBank, which lists nothing.
+
+    An event that is made here is named by what it found, so that a second run does not store it again. Raises what the
+    provider's adapter does.
+    """
+    if isinstance(api, StripeApi):
+        async for comparison in _events(db, api, place, since, now):
+            yield comparison
+    elif isinstance(api, AsaasApi):
+        states = await api.list_payments_since(since)
+        for start in range(0, len(states), _CHUNK):
+            yield await _payments(db, place, states[start : start + _CHUNK], now)
+    else:
+        yield await _pending(db, api, place, since, now)
+
+
+async def _events(
+    db: Database, api: StripeApi, place: Place, since: datetime, now: datetime
+) -> AsyncIterator[Comparison]:
+    chunk: list[Notice] = []
+    async for notice in api.list_events(since):
+        if notice.type in STRIPE_TYPES and notice.kind != "other":
+            chunk.append(notice)
+        if len(chunk) == _CHUNK:
+            yield await _unstored(db, place, chunk, now)
+            chunk = []
+    yield await _unstored(db, place, chunk, now)
+
+
+async def _unstored(db: Database, place: Place, notices: list[Notice], now: datetime) -> Comparison:
+    async with platform_transaction(db) as conn:
+        known = await store.provider_events.list_known(
+            conn, place.provider.value, place.account_id, [notice.event_id for notice in notices]
+        )
+    return Comparison(len(notices), [_event(place, notice, now) for notice in notices if notice.event_id not in known])
+
+
+async def _payments(db: Database, place: Place, states: list[PaymentState], now: datetime) -> Comparison:
+    provider, account_id = place.provider.value, place.account_id
+    async with platform_transaction(db) as conn:
+        ours = await store.reconciliation.list_payments_known(
+            conn, provider, account_id, [state.external_id for state in states]
+        )
+        references = await store.reconciliation.list_names_known(
+            conn, provider, account_id, "reference", _named(state.reference for state in states)
+        )
+        subscriptions = await store.reconciliation.list_names_known(
+            conn, provider, account_id, "subscription", _named(state.subscription_external_id for state in states)
+        )
+    known = {payment.external_id: payment for payment in ours}
+    ahead = [
+        state
+        for state in states
+        if (
+            _is_ahead(state, known[state.external_id])
+            if state.external_id in known
+            else state.reference in references or state.subscription_external_id in subscriptions
+        )
+    ]
+    return Comparison(len(states), [_event(place, _notice(state), now) for state in ahead])
+
+
+async def _pending(db: Database, api: Api, place: Place, since: datetime, now: datetime) -> Comparison:
+    async with platform_transaction(db) as conn:
+        waiting = await store.reconciliation.list_payments_pending(
+            conn, place.provider.value, place.account_id, since, _MAX_ASKED
+        )
+    ahead = []
+    for payment in waiting:
+        try:
+            state = await api.get_payment(payment.external_id or "")
+        except NotAtProvider:
+            continue
+        if _is_ahead(state, payment):
+            ahead.append(state)
+    return Comparison(len(waiting), [_event(place, _notice(state), now) for state in ahead])
+
+
+def _named(names: Iterable[str | None]) -> list[str]:
+    return [name for name in names if name is not None]
+
+
+def _is_ahead(state: PaymentState, ours: Payment) -> bool:
+    """Whether the provider knows more of the payment than we do; one that is under review was seen."""
+    if ours.review_reason is not None:
+        return False
+    return state.status in NEXT[ours.status] or state.refunded_cents > ours.refunded_cents
+
+
+def _notice(state: PaymentState) -> Notice:
+    return Notice(
+        event_id=f"reconciled:{state.external_id}:{state.status.value}:{state.refunded_cents}",
+        type="payment.reconciled",
+        kind="payment",
+        object_external_id=state.external_id,
+        reference=state.reference,
+        occurred_at=state.paid_at,
+    )
+
+
+def _event(place: Place, notice: Notice, now: datetime) -> NewProviderEvent:
+    return NewProviderEvent(
+        id=new_id(now),
+        provider=EventSource(place.provider.value),
+        account_id=place.account_id,
+        notice=notice,
+        payload=msgspec.json.encode({"reconciled_at": now, "notice": notice}),
+        tenant_id=place.tenant_id,
+    )
