@@ -275,6 +275,11 @@ def test_what_cannot_be_read_is_malformed(body: bytes) -> None:
         read_pagbank_event(body, JSON)
 
 
+def test_an_object_of_a_kind_that_we_do_not_use_is_taken_and_left() -> None:
+    notice = event({"id": "SUBS_1", "status": "ACTIVE"})
+    assert (notice.kind, notice.object_external_id) == ("other", None)
+
+
 @pytest.mark.parametrize(
     "body",
     [

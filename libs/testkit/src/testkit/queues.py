@@ -7,12 +7,17 @@ import aio_pika
 from bus.topology import RETRY_DELAYS_S, UNROUTED, dead_queue, delay_queue
 
 FOREIGN_QUEUES = ("mail_queue",)
+#: Queues of services beside the one that bears the service's name.
+OTHER_QUEUES = {"billing": ("billing.provider_events",)}
 
 
 def names_of(service: str) -> tuple[list[str], list[str]]:
     """The queues and the exchanges that a service of this name declares."""
-    delays = [delay_queue(service, delay_s) for delay_s in RETRY_DELAYS_S]
-    return [service, *delays, dead_queue(service)], [f"{service}.events"]
+    queues: list[str] = []
+    for queue in (service, *OTHER_QUEUES.get(service, ())):
+        delays = [delay_queue(queue, delay_s) for delay_s in RETRY_DELAYS_S]
+        queues += [queue, *delays, dead_queue(queue)]
+    return queues, [f"{service}.events"]
 
 
 async def clear_broker(url: str, services: Iterable[str], *, queues: Iterable[str] = ()) -> None:

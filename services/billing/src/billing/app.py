@@ -6,7 +6,8 @@ from litestar import Litestar
 
 from billing.accounts import Accounts
 from billing.api import ROUTES
-from billing.events import HANDLERS
+from billing.api.intake import Intake
+from billing.events import HANDLERS, provider_events
 from billing.settings import Settings
 from chassis.app import create_app
 from chassis.secrets import SecretBox
@@ -18,11 +19,19 @@ def build(env: Mapping[str, str]) -> Litestar:
     settings = load(Settings, env)
     box = SecretBox(settings.secrets_key, settings.secrets_key_previous)
     accounts = Accounts(settings.credentials, box)
+    intake = Intake(accounts)
     return create_app(
         name="billing",
         settings=settings,
         routes=ROUTES,
         handlers=HANDLERS,
-        resources=[lambda: accounts],
-        dependencies={"box": box, "accounts": accounts, "terms": settings.terms},
+        queues=[provider_events(accounts)],
+        resources=[lambda: accounts, lambda: intake],
+        dependencies={
+            "box": box,
+            "accounts": accounts,
+            "terms": settings.terms,
+            "intake": intake,
+            "pix_webhook_secrets": settings.pix_webhook_secrets,
+        },
     )

@@ -12,7 +12,8 @@ from chassis.settings import Secret, ServiceSettings
 class Settings(ServiceSettings, frozen=True, kw_only=True):
     """Billing's own variables. A provider without a key is not offered; with a key it needs its webhook secret too.
 
-    STRIPE_WEBHOOK_SECRET and ASAAS_WEBHOOK_TOKEN take several values, separated by commas, so that they can be rolled.
+    STRIPE_WEBHOOK_SECRET, ASAAS_WEBHOOK_TOKEN and PIX_WEBHOOK_SECRET take several values, separated by commas, so that
+    they can be rolled. Without the last one nobody's notice in BACEN's shape is taken.
     *_API_BASE point at another address than the provider's own. PUBLIC_URL is where providers reach the gateway.
     RETURN_HOSTS are the hosts a payer may be sent back to; the hosts of CHECKOUT_SUCCESS_URL and PUBLIC_URL always are.
     """
@@ -28,6 +29,7 @@ class Settings(ServiceSettings, frozen=True, kw_only=True):
     pagbank_api_base: str | None = None
     pagbank_environment: Environment = Environment.PRODUCTION
     pagbank_unsigned_sandbox: bool = False
+    pix_webhook_secret: Secret | None = None
 
     public_url: str = "http://127.0.0.1:3001"
     checkout_success_url: str = "http://127.0.0.1:3001/checkout/success"
@@ -81,6 +83,11 @@ class Settings(ServiceSettings, frozen=True, kw_only=True):
             pagbank_environment=self.pagbank_environment,
             pagbank_unsigned_sandbox=self.pagbank_unsigned_sandbox,
         )
+
+    @property
+    def pix_webhook_secrets(self) -> tuple[str, ...]:
+        """What a bank that sends notices in BACEN's shape has to show."""
+        return _values(self.pix_webhook_secret)
 
     @property
     def dunning(self) -> DunningPolicy:

@@ -24,6 +24,7 @@ _MAX_SIGNATURES: Final = 8
 _MAX_CHARGES: Final = 100
 _MAX_REFERENCE: Final = 64
 _OBJECT_ID: Final = re.compile(r"(ORDE|CHAR|CHEC)_[A-Za-z0-9-]{1,64}")
+_STRANGER: Final = re.compile(r"[A-Z]{4}_[A-Za-z0-9-]{1,64}")
 _STATUS: Final = re.compile(r"[A-Z_]{1,64}")
 _NOTIFICATION: Final = re.compile(r"[A-Za-z0-9-]{1,64}")
 _KINDS: Final[dict[str, ObjectKind]] = {"ORDE": "payment", "CHAR": "payment", "CHEC": "checkout"}
@@ -116,6 +117,9 @@ def read_pagbank_event(raw: bytes, content_type: str | None) -> Notice:
     object_id = body.get("id")
     if object_id is None:
         return _old_notice(body)
+    if isinstance(object_id, str) and _STRANGER.fullmatch(object_id) and not _OBJECT_ID.fullmatch(object_id):
+        # Of a kind that we do not use (a recurring payment's): stored, and nothing else.
+        return Notice(event_id=f"sha256:{hashlib.sha256(raw).hexdigest()}", type="unknown", kind="other")
     if not isinstance(object_id, str) or not (named := _OBJECT_ID.fullmatch(object_id)):
         # It becomes part of an address when the object is fetched.
         raise Malformed("The object's id is not one of PagBank's.")
