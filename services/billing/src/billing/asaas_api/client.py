@@ -58,6 +58,10 @@ class AsaasApi:
         """The same for fields in Asaas' own words; answers Asaas' object."""
         return await customers.register_customer(self._http, fields, reference=reference)
 
+    async def get_customer(self, external_id: str) -> dict[str, Any]:
+        """Asaas' object of a customer. Raises NotAtProvider, also for a deleted one."""
+        return await customers.get_customer(self._http, external_id)
+
     async def find_customers(self, reference: str) -> list[dict[str, Any]]:
         """Asaas' objects of the customers with our reference (a lead's id)."""
         return await customers.find_customers(self._http, reference)

@@ -64,6 +64,14 @@ async def register_customer(http: ProviderHttp, fields: Mapping[str, object], *,
     return an_object(await http.ask("POST", "/customers", json=body))
 
 
+async def get_customer(http: ProviderHttp, external_id: str) -> dict[str, Any]:
+    """Asaas' own object of a customer. Raises NotAtProvider, also for a deleted one."""
+    found = an_object(await http.ask("GET", path("customers", external_id)))
+    if found.get("deleted"):
+        raise NotAtProvider("Asaas has deleted this customer.")
+    return found
+
+
 async def find_customers(http: ProviderHttp, reference: str) -> list[dict[str, Any]]:
     """Asaas' own objects of the customers with our reference (seed 002: the lead's id), deleted ones left out."""
     found = [one async for one in every(http, "/customers", {"externalReference": reference})]

@@ -1,6 +1,7 @@
 """Every SQL statement of billing, by noun. Rows travel as JSON: a Struct's fields are its table's columns."""
 
 from billing.store import (
+    charges,
     customers,
     directory,
     invoices,
@@ -13,9 +14,11 @@ from billing.store import (
     reconciliation,
     schedules,
     subscriptions,
+    webhook_log,
 )
 
 __all__ = [
+    "charges",
     "customers",
     "directory",
     "invoices",
@@ -28,4 +31,5 @@ __all__ = [
     "reconciliation",
     "schedules",
     "subscriptions",
+    "webhook_log",
 ]

@@ -143,19 +143,48 @@ async def list_paid_between(
     )
 
 
-async def list_waiting(conn: Connection, since: datetime, until: datetime, limit: int) -> list[Payment]:
-    """Pending payments last touched in that time, oldest first, of whatever tenant. For a platform transaction."""
+async def list_waiting(conn: Connection, now: datetime, limit: int) -> list[Payment]:
+    """Pending payments whose provider is to be asked again, the longest unasked first. For a platform transaction.
+
+    The older a payment, the rarer: every three minutes at first, an eighth of its age later, at most every six hours,
+    for ninety days.
+    """
     return read_all(
         Payment,
         await conn.fetch(
             """
             SELECT to_jsonb(t) FROM payments t
-            WHERE status = 'pending' AND external_id IS NOT NULL AND created_at >= $1 AND updated_at < $2
-            ORDER BY updated_at LIMIT $3
+            WHERE status = 'pending' AND external_id IS NOT NULL
+              AND created_at > $1::timestamptz - interval '90 days'
+              AND updated_at <= $1 - LEAST(interval '6 hours', GREATEST(interval '3 minutes', ($1 - created_at) / 8))
+            ORDER BY updated_at LIMIT $2
             """,
-            since,
-            until,
+            now,
             limit,
+        ),
+    )
+
+
+async def touch_payment(conn: Connection, tenant_id: UUID, payment_id: UUID, now: datetime) -> None:
+    """Notes that a pending payment's provider was asked, whatever came of it, so that others get their turn."""
+    await conn.execute(
+        "UPDATE payments SET updated_at = $3 WHERE tenant_id = $1 AND id = $2 AND status = 'pending'",
+        tenant_id,
+        payment_id,
+        now,
+    )
+
+
+async def find_latest_of_invoice(conn: Connection, tenant_id: UUID, invoice_id: UUID) -> Payment | None:
+    """The last payment that was asked for, or reported, for the invoice."""
+    return read(
+        Payment,
+        await conn.fetchval(
+            """
+            SELECT to_jsonb(t) FROM payments t WHERE tenant_id = $1 AND invoice_id = $2 ORDER BY id DESC LIMIT 1
+            """,
+            tenant_id,
+            invoice_id,
         ),
     )
 

@@ -98,14 +98,28 @@ async def delete_account(conn: Connection, tenant_id: UUID, provider: str, envir
 async def replace_webhook_token(
     conn: Connection, tenant_id: UUID, account_id: UUID, provider: str, token_sha256: bytes
 ) -> bool:
-    """Makes the account be found by that token; False where the token is another account's."""
+    """Makes the account be found by that token alone; False where the token is another account's."""
+    await conn.execute(
+        "DELETE FROM webhook_tokens WHERE tenant_id = $1 AND account_id = $2 AND token_sha256 <> $3",
+        tenant_id,
+        account_id,
+        token_sha256,
+    )
+    # Another tenant's row is not shown to this one: what was not added, and is not the account's own, is somebody's.
+    await conn.execute(
+        """
+        INSERT INTO webhook_tokens (tenant_id, account_id, provider, token_sha256) VALUES ($1, $2, $3, $4)
+        ON CONFLICT DO NOTHING
+        """,
+        tenant_id,
+        account_id,
+        provider,
+        token_sha256,
+    )
     found = await conn.fetchval(
         """
-        WITH gone AS (DELETE FROM webhook_tokens WHERE tenant_id = $1 AND account_id = $2 AND token_sha256 <> $4)
-        INSERT INTO webhook_tokens (tenant_id, account_id, provider, token_sha256) VALUES ($1, $2, $3, $4)
-        ON CONFLICT (provider, token_sha256) DO UPDATE SET account_id = excluded.account_id
-        WHERE webhook_tokens.tenant_id = $1 AND webhook_tokens.account_id = $2
-        RETURNING true
+        SELECT true FROM webhook_tokens
+        WHERE tenant_id = $1 AND account_id = $2 AND provider = $3 AND token_sha256 = $4
         """,
         tenant_id,
         account_id,

@@ -106,9 +106,9 @@ async def list_open(
             """
             SELECT to_jsonb(t) FROM provider_calls t
             WHERE status IN ('planned', 'unknown') AND operation = $1
-              AND updated_at + CASE WHEN attempts = 0 THEN make_interval(secs => $3)
-                                    ELSE LEAST(interval '1 hour', interval '1 minute' * power(2, LEAST(attempts, 10) - 1))
-                               END <= $2
+              AND updated_at + CASE attempts
+                  WHEN 0 THEN make_interval(secs => $3)
+                  ELSE LEAST(interval '1 hour', interval '1 minute' * power(2, LEAST(attempts, 10) - 1)) END <= $2
             ORDER BY updated_at LIMIT $4
             """,
             operation,
