@@ -10,7 +10,13 @@ import httpx
 
 from billing import store
 from billing.domain.orders import Order
+from billing.domain.provider_accounts import AccountChange, Environment
+from billing.domain.providers import Provider
+from billing.usecases.save_provider_account import save_provider_account
 from chassis.db import Database, platform_transaction, transaction
+from chassis.secrets import SecretBox
+from chassis.settings import Secret
+from contracts.audit import AuditActor
 from testkit.fake_asaas import FakeAsaas
 from testkit.fake_pagbank import FakePagBank
 from testkit.fake_stripe import FakeStripe
@@ -19,6 +25,7 @@ from testkit.service import RunningService
 STRIPE_KEY = "sk_test_a1b2c3d4e5f6g7h8i9j0k1l2m3n4"
 ASAAS_KEY = "$aact_hmlg_a1b2c3d4e5f6g7h8i9j0k1l2m3n4o5"
 PAGBANK_TOKEN = "a1b2c3d4-e5f6-g7h8-i9j0-k1l2m3n4o5p6"
+SECRETS_KEY = "Zk3v9Qw8Lr2Tn5Xy7Bc1Df4Gh6Jm0PqsUv"
 CPF = "529.982.247-25"
 NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
 
@@ -46,7 +53,8 @@ class Fakes:
             },
             "pagbank": {"PAGSEGURO_TOKEN": PAGBANK_TOKEN, "PAGBANK_API_BASE": self.pagbank.url},
         }
-        return {key: value for name in names or every for key, value in every[name].items()}
+        accounts = {key: value for name in names or every for key, value in every[name].items()}
+        return {"SECRETS_KEY": SECRETS_KEY} | accounts
 
 
 @asynccontextmanager
@@ -96,3 +104,23 @@ async def known_user(db: Database, email: str) -> UUID:
     async with platform_transaction(db) as conn:
         await store.directory.set_email_owner(conn, email, tenant, uuid4(), is_active=True, at=NOW)
     return tenant
+
+
+async def own_account(db: Database, tenant: UUID) -> None:
+    """The tenant sells by an account of its own, at Asaas."""
+    change = AccountChange(
+        provider=Provider.ASAAS,
+        environment=Environment.SANDBOX,
+        api_key=ASAAS_KEY,
+        webhook_secret=f"whsec-{tenant.hex}",
+    )
+    async with transaction(db, tenant) as conn:
+        await save_provider_account(
+            conn,
+            tenant,
+            change,
+            box=SecretBox(Secret(SECRETS_KEY)),
+            platform_tokens=(),
+            actor=AuditActor(type="user", id="user-1"),
+            now=NOW,
+        )

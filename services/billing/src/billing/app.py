@@ -33,5 +33,6 @@ def build(env: Mapping[str, str]) -> Litestar:
             "terms": settings.terms,
             "intake": intake,
             "pix_webhook_secrets": settings.pix_webhook_secrets,
+            "charge_options": settings.charges,
         },
     )

@@ -3,6 +3,7 @@
 from urllib.parse import urlsplit
 
 from billing.accounts import PlatformCredentials
+from billing.domain.charging import ChargeOptions
 from billing.domain.dunning import DunningPolicy
 from billing.domain.provider_accounts import Environment
 from billing.domain.selling import SellingTerms
@@ -93,6 +94,11 @@ class Settings(ServiceSettings, frozen=True, kw_only=True):
     def dunning(self) -> DunningPolicy:
         """When whoever did not pay is written to, and when access ends."""
         return DunningPolicy(days=self.dunning_days)
+
+    @property
+    def charges(self) -> ChargeOptions:
+        """What charging has to know of the environment."""
+        return ChargeOptions(self.public_url, self.nexus_events)
 
     @property
     def known_hosts(self) -> frozenset[str]:

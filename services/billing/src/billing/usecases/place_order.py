@@ -45,6 +45,7 @@ async def place_order(
     provider: Provider,
     has_trial: bool,
     source: str,
+    expires_at: datetime | None = None,
     box: SecretBox,
     terms: SellingTerms,
     now: datetime,
@@ -53,7 +54,8 @@ async def place_order(
 
     `has_trial` says whether the provider can begin with one; without, the first period is paid at once. The first
     invoice is issued with the order unless a trial comes first. Whoever is signed in buys no second plan beside a
-    running one; an order without sign-in is placed whatever runs, and takes nothing from it.
+    running one; an order without sign-in is placed whatever runs, and takes nothing from it. It waits until
+    `expires_at`, else for as long as the terms say.
 
     Raises Invalid for a plan or price that is not for sale, Conflict for a second plan.
     """
@@ -61,7 +63,8 @@ async def place_order(
     if buyer.is_signed_in:
         await _refuse_second(conn, buyer)
     customer = await ensure_customer(conn, buyer, box=box, now=now)
-    order = _draft(buyer, plan, price, customer, provider, has_trial, source, terms, now)
+    order = _draft(buyer, plan, price, customer, provider, has_trial, source, now)
+    order = msgspec.structs.replace(order, expires_at=expires_at or now + timedelta(hours=terms.order_expires_h))
     await store.orders.insert_order(conn, order.tenant_id, order)
     await store.directory.insert_object(
         conn,
@@ -118,7 +121,6 @@ def _draft(
     provider: Provider,
     has_trial: bool,
     source: str,
-    terms: SellingTerms,
     now: datetime,
 ) -> Order:
     return Order(
@@ -150,6 +152,6 @@ def _draft(
         placed_at=now,
         paid_at=None,
         ended_at=None,
-        expires_at=now + timedelta(hours=terms.order_expires_h),
+        expires_at=None,
         updated_at=now,
     )
