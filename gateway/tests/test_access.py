@@ -246,20 +246,6 @@ async def test_keys_and_webhooks_pass_with_their_own_headers(gateway: Gateway, s
     assert (claims["kind"], claims["sub"], claims["tenant"]) == ("webhook", "stripe", None)
 
 
-async def test_a_key_is_asked_for_and_handed_on(service: Service, launch: Callable[..., Awaitable[Gateway]]) -> None:
-    gateway = await launch(upstream_tenants=service.url)
-    path = "/users/external/create-from-payment"
-    for headers in ({}, {"Cookie": f"jwt={token()}"}, {"X-API-Key": ""}, {"Authorization": "Bearer "}):
-        assert (await gateway.request("POST", path, headers, b"{}")).status == 401
-    assert (await gateway.request("POST", path + "?api_key=nxs_1", {}, b"{}")).status == 401
-    assert not service.seen
-    assert (await gateway.request("POST", path, {"Authorization": "Bearer nxs_1"}, b"{}")).status == 200
-    assert (await gateway.request("POST", path, {"X-API-Key": "nxs_2"}, b"{}")).status == 200
-    assert service.seen[0].values("authorization") == ["Bearer nxs_1"]
-    assert service.seen[1].values("x-api-key") == ["nxs_2"]
-    assert identity(service.seen[0], "tenants")["kind"] == "api_key"
-
-
 async def test_an_absent_service_is_a_problem(gateway: Gateway) -> None:
     answer = await gateway.get("/campaigns", bearer(token()))
     assert (answer.status, json.loads(answer.body)["code"]) == (503, "service_absent")

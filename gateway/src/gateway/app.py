@@ -13,6 +13,8 @@ from chassis.serve import ServedApp
 from chassis.settings import SettingsError, load, secrets_of
 from chassis.telemetry import span_starter
 from gateway.access import Door
+from gateway.access_book import AccessBook
+from gateway.access_sync import AccessSync
 from gateway.breaker import Breaker
 from gateway.cors import Origins
 from gateway.docs import Docs
@@ -59,7 +61,8 @@ def _assemble(settings: GatewaySettings, table: Mapping[str, tuple[Row, ...]]) -
         count = counts[service, method, row.path] = RouteCount()
         matcher.add(method, row.path, Endpoint(row, service, upstreams.get(service), limits[row.policy.access], count))
         providers.add(row.policy.provider or "")
-    health = Health({})
+    book = AccessBook(expects_snapshot="tenants" in upstreams)
+    health = Health({"access": book.missing})
     with _naming("CORS_ORIGINS"):
         origins = Origins(settings.cors_origins)
     with _naming("TRUSTED_PROXIES"):
@@ -67,11 +70,13 @@ def _assemble(settings: GatewaySettings, table: Mapping[str, tuple[Row, ...]]) -
     with _naming("INTERNAL_SIGNING_KEY"):
         identities = IdentityHeaders(IdentitySigner(settings.internal_signing_key.reveal()))
     docs = Docs(table, upstreams, identities)
+    verifier = _verifier(settings, book)
+    book.on_change = verifier.forget
     endpoint = settings.otel_exporter_otlp_endpoint
     edge = Edge(
         matcher=matcher,
         pages=_pages(health, docs),
-        door=Door(_verifier(settings), origins, providers),
+        door=Door(verifier, origins, providers, book),
         origins=origins,
         proxies=proxies,
         identities=identities,
@@ -80,6 +85,7 @@ def _assemble(settings: GatewaySettings, table: Mapping[str, tuple[Row, ...]]) -
         start_span=span_starter("gateway", endpoint) if endpoint else None,
         refused=refused,
         upstreams=tuple(upstreams.values()),
+        sync=_sync(settings, book, upstreams, identities),
     )
     return ServedApp(
         name="gateway",
@@ -124,7 +130,16 @@ def _limits(settings: GatewaySettings) -> dict[Access, RateLimit]:
     return {access: special.get(access, named) for access in Access}
 
 
-def _verifier(settings: GatewaySettings) -> TokenVerifier:
+def _sync(
+    settings: GatewaySettings, book: AccessBook, upstreams: Mapping[str, Upstream], identities: IdentityHeaders
+) -> AccessSync | None:
+    tenants = upstreams.get("tenants")
+    if tenants is None or settings.amqp_url is None:
+        return None
+    return AccessSync(book, tenants, identities, settings.amqp_url.reveal())
+
+
+def _verifier(settings: GatewaySettings, book: AccessBook) -> TokenVerifier:
     secrets = [settings.jwt_secret, *([settings.jwt_secret_previous] if settings.jwt_secret_previous else [])]
     return TokenVerifier(
         [secret.reveal() for secret in secrets],
@@ -138,6 +153,7 @@ def _verifier(settings: GatewaySettings) -> TokenVerifier:
             permissions=settings.jwt_claim_permissions,
         ),
         platform_admin_roles=frozenset(settings.platform_admin_roles),
+        book=book,
     )
 
 

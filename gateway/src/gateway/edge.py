@@ -1,5 +1,6 @@
 """The ASGI callable in front: canonical path, match, who calls, may they, how often, and on to the service."""
 
+import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -10,6 +11,7 @@ from chassis.health import Health
 from chassis.telemetry import StartSpan
 from contracts.errors import Malformed, NotFound, ServiceError, Unauthenticated, Unavailable
 from gateway.access import SAFE_METHODS, Door
+from gateway.access_sync import AccessSync
 from gateway.answers import send_answer, send_problem
 from gateway.cors import Headers, Origins
 from gateway.headers import Head, Proxies, check_host
@@ -68,6 +70,7 @@ class Edge:
         start_span: StartSpan | None,
         refused: dict[str, int],
         upstreams: Sequence[Upstream],
+        sync: AccessSync | None,
     ) -> None:
         self._matcher = matcher
         self._pages = pages
@@ -80,6 +83,7 @@ class Edge:
         self._start_span = start_span
         self._refused = refused
         self._upstreams = upstreams
+        self._sync = sync
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one HTTP request, or the server's own start and stop. (The protocol in front refuses WebSockets.)"""
@@ -112,8 +116,13 @@ class Edge:
 
     async def _live(self, receive: Receive, send: Any) -> None:
         await receive()
+        stopping = asyncio.Event()
+        syncing = asyncio.create_task(self._sync.run(stopping)) if self._sync is not None else None
         await send({"type": "lifespan.startup.complete"})
         await receive()
+        stopping.set()
+        if syncing is not None:
+            await asyncio.wait({syncing})
         for upstream in self._upstreams:
             await upstream.close()
         await send({"type": "lifespan.shutdown.complete"})
@@ -138,7 +147,9 @@ class Edge:
             except Unauthenticated:
                 self._address_limit.take(f"refused|{address}")
                 raise
-            named = principal.kind in ("user", "platform_admin")
+            if principal.key is not None:
+                principal.key.admit(address, time.time())
+            named = principal.kind in ("user", "platform_admin", "api_key")
             endpoint.limit.take(principal.limit_key if named else f"{principal.kind}|{address}")
             tenant = self._door.authorise(row, principal, head)
             upstream = endpoint.upstream

@@ -30,7 +30,7 @@ _READ: Final = frozenset(
     {
         *(b"authorization", b"connection", b"content-length", b"cookie", b"expect", b"host", b"origin", b"traceparent"),
         *(b"transfer-encoding", b"x-forwarded-for", b"x-forwarded-proto", b"x-request-id", b"x-tenant-id"),
-        b"access-control-request-method",
+        *(b"access-control-request-method", b"x-api-key"),
     }
 )
 #: name -> whether it is passed on (True) or read here (False). What is missing is dropped.

@@ -31,7 +31,7 @@ class IdentityHeaders:
             subject=principal.subject,
             tenant_id=tenant_id,
             roles=principal.roles,
-            permissions=principal.permissions & SERVICE_PERMISSIONS[service],
+            permissions=principal.permissions_in(tenant_id) & SERVICE_PERMISSIONS[service],
             kind=principal.kind,
         )
         line = f"{HEADER}: {self._signer.sign(identity, service)}\r\n".encode()

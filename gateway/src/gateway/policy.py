@@ -1,4 +1,4 @@
-"""What a role may do inside its tenant, until the tenants service supplies its own table."""
+"""What a role may do inside its tenant where no tenants service says it, and which permissions a service sees."""
 
 from collections.abc import Iterable, Mapping
 from typing import Final
@@ -6,12 +6,18 @@ from typing import Final
 from gateway.routes import ROUTES
 from gateway.routes.row import Access, Row
 
-#: service -> the permissions that its routes ask for. Only these ever reach a service, so its token stays small.
-SERVICE_PERMISSIONS: Final[Mapping[str, frozenset[str]]] = {
+#: For API keys of the platform only: no role has them, no token grants them. The tenants service asks for them itself.
+KEY_PERMISSIONS: Final = frozenset({"payments:claim", "payments:attest"})
+_ASKED_BY_ROUTES: Final = {
     service: frozenset(row.policy.permission for row in rows if row.policy.permission)
     for service, rows in ROUTES.items()
 }
-ALL_PERMISSIONS: Final[frozenset[str]] = frozenset[str]().union(*SERVICE_PERMISSIONS.values())
+ALL_PERMISSIONS: Final[frozenset[str]] = frozenset[str]().union(*_ASKED_BY_ROUTES.values())
+#: service -> the permissions that it asks for. Only these ever reach a service, so its token stays small.
+SERVICE_PERMISSIONS: Final[Mapping[str, frozenset[str]]] = {
+    service: asked | (KEY_PERMISSIONS if service == "tenants" else frozenset())
+    for service, asked in _ASKED_BY_ROUTES.items()
+}
 
 _READ_ALL = frozenset(name for name in ALL_PERMISSIONS if name.endswith(":read"))
 _SENSITIVE = frozenset({"audit:read", "api_keys:read", "email_settings:read"})

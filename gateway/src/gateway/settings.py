@@ -4,7 +4,7 @@ from typing import Literal
 
 import msgspec
 
-from chassis.settings import Port, Secret
+from chassis.settings import Port, Secret, SecretUrl
 
 
 class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,6 +21,7 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     jwt_claim_permissions: tuple[str, ...] = ("permissions",)
     platform_admin_roles: tuple[str, ...] = ("superadmin", "super_admin", "platform_admin")
     internal_signing_key: Secret
+    amqp_url: SecretUrl | None = None  # needed where there is a tenants service: roles, keys and revocations come by it
     cors_origins: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
 
@@ -54,3 +55,7 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     otel_exporter_otlp_endpoint: str | None = None
     drain_wait_s: float = 2.0
     shutdown_grace_s: float = 15.0
+
+    def __post_init__(self) -> None:
+        if self.upstream_tenants and self.amqp_url is None:
+            raise ValueError("AMQP_URL is missing: with a tenants service, revocations come by it")

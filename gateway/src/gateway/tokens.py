@@ -16,7 +16,7 @@ from jwt.exceptions import PyJWTError
 from chassis.identity import Kind
 from contracts.errors import Unauthenticated
 from contracts.tenancy import PLATFORM_TENANT_ID
-from gateway.policy import permissions_of
+from gateway.access_book import AccessBook, Key
 
 LEEWAY_S: Final = 30
 MAX_TOKEN_BYTES: Final = 4096
@@ -48,8 +48,10 @@ class Principal:
     """Who calls, and what the gateway remembers about them: while a token lives, or for good for the nameless ones."""
 
     __slots__ = (
+        "_grants",
         "default_tenant",
         "expires_at_s",
+        "key",
         "kind",
         "limit_key",
         "memory",
@@ -68,17 +70,28 @@ class Principal:
         default_tenant: UUID | None = None,
         roles: tuple[str, ...] = (),
         permissions: frozenset[str] = frozenset(),
+        grants: Callable[[UUID | None], frozenset[str]] | None = None,
         expires_at_s: float = 0.0,
+        key: Key | None = None,
     ) -> None:
+        """`permissions` are those in the default tenant; `grants` tells those in another that may be selected."""
         self.subject = subject
         self.kind = kind
         self.tenants = tenants
         self.default_tenant = default_tenant  # what counts when the request selects none
         self.roles = roles
         self.permissions = permissions
+        self._grants = grants
+        self.key = key  # of a program; each use is counted there
         self.expires_at_s = expires_at_s
         self.limit_key = f"{default_tenant or ''}|{subject}"  # many tokens of one user share one limit
         self.memory: dict[tuple[str, UUID | None], tuple[bytes, float]] = {}  # what identity.py has signed
+
+    def permissions_in(self, tenant_id: UUID | None) -> frozenset[str]:
+        """What they may in that tenant: a role may allow other things there."""
+        if self._grants is None or tenant_id == self.default_tenant:
+            return self.permissions
+        return self._grants(tenant_id)
 
 
 class TokenVerifier:
@@ -92,6 +105,7 @@ class TokenVerifier:
         audience: str | None = None,
         claims: Claims = Claims(),  # noqa: B008  frozen
         platform_admin_roles: frozenset[str] = frozenset(),
+        book: AccessBook | None = None,
         max_cached: int = 10_000,
         now: Callable[[], float] = time.time,
     ) -> None:
@@ -100,13 +114,22 @@ class TokenVerifier:
         self._audience = audience
         self._claims = claims
         self._admin_roles = platform_admin_roles
+        self._book = book or AccessBook(expects_snapshot=False)
         self._max_cached = max_cached
         self._now = now
         self._jws = PyJWS(algorithms=["HS256"])
         self._known: dict[bytes, Principal] = {}
 
+    def forget(self) -> None:
+        """Every token is looked at anew: roles have changed, or somebody's tokens were called back."""
+        self._known.clear()
+
     def verify(self, token: bytes) -> Principal:
-        """Who holds `token`. Raises Unauthenticated, code `invalid_token`, without saying what a forger got right."""
+        """Who holds `token`.
+
+        Raises Unauthenticated, code `invalid_token`, without saying what a forger got right, and Forbidden where nobody
+        acts in the token's tenant any more.
+        """
         principal = self._known.get(token)
         if principal is not None:
             if self._now() < principal.expires_at_s:
@@ -156,13 +179,22 @@ class TokenVerifier:
         roles = _names(claims, self._claims.roles, split=",")
         own, tenants = self._tenants(claims)
         is_admin = not tenants and not self._admin_roles.isdisjoint(roles)
+        subject = self._subject(claims)
+        default = own or (tenants[0] if len(tenants) == 1 else None)
+        self._book.check_subject(subject, default, claims.get("iat"))
+        granted = _names(claims, self._claims.permissions, split=",")
+
+        def grants(tenant: UUID | None) -> frozenset[str]:
+            return self._book.permissions(tenant, roles, granted)
+
         return Principal(
-            subject=self._subject(claims),
+            subject=subject,
             kind="platform_admin" if is_admin else "user",
-            tenants=tenants,
-            default_tenant=own or (tenants[0] if len(tenants) == 1 else None),
+            tenants=tuple(one for one in tenants if not self._book.is_closed(one)),
+            default_tenant=default,
             roles=roles,
-            permissions=permissions_of(roles, _names(claims, self._claims.permissions, split=",")),
+            permissions=grants(default),
+            grants=grants,
             expires_at_s=expires_at_s + LEEWAY_S,
         )
 

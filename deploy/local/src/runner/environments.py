@@ -13,7 +13,7 @@ _FIRST_PORT, _FIRST_METRICS_PORT, _GATEWAY_METRICS_PORT = 3101, 4101, 4001
 _GATEWAY_ONLY = ("JWT_SECRET", "JWT_SECRET_PREVIOUS", "INTERNAL_SIGNING_KEY")
 #: The tenants service signs the tokens that people sign in for.
 _SIGNS_TOKENS = ("tenants",)
-_NOT_FOR_GATEWAY = ("DATABASE_URL", "DB_ROLE_SECRET", "AMQP_URL", "SMTP_URL", "SECRETS_KEY", "SECRETS_KEY_PREVIOUS")
+_NOT_FOR_GATEWAY = ("DATABASE_URL", "DB_ROLE_SECRET", "SMTP_URL", "SECRETS_KEY", "SECRETS_KEY_PREVIOUS")
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def programs(
         found.append(Program(service, service.replace("-", "_"), _without(inherited | shared | own, hidden)))
         upstreams[f"UPSTREAM_{service.replace('-', '_').upper()}"] = f"http://{LOOPBACK}:{own['PORT']}"
     own = {"PORT": str(port), "METRICS_PORT": settle(_GATEWAY_METRICS_PORT)}
-    found.append(Program("gateway", "gateway", _without(inherited | upstreams | own, _NOT_FOR_GATEWAY)))
+    found.append(Program("gateway", "gateway", _without(inherited | shared | upstreams | own, _NOT_FOR_GATEWAY)))
     return found
 
 

@@ -24,7 +24,7 @@ class Policy(msgspec.Struct, frozen=True):
     """Who may pass, and the headers beyond the usual ones that the service needs to decide for itself.
 
     `permission` names the one that a user needs; `provider` the sender of a webhook. `headers` are lower-case names
-    that reach the service on this route only: a webhook's signature, an API key. `signs_in` is for routes that take no
+    that reach the service on this route only: a webhook's signature. `signs_in` is for routes that take no
     token and give a new one: a bad token beside the request is ignored, since clients add the old one unasked, and the
     cookies in `headers` are passed on from pages of known origins only.
     """
@@ -42,8 +42,8 @@ PLATFORM_ADMIN: Final = Policy(Access.PLATFORM_ADMIN)
 SIGN_IN: Final = Policy(Access.PUBLIC, signs_in=True)
 #: The service reads a cookie of its own that is sent to these routes only: the refresh token.
 REFRESH: Final = Policy(Access.PUBLIC, headers=("cookie",), signs_in=True)
-#: The key itself is known to the service that issued it; the gateway asks that there is one and passes it on.
-API_KEY: Final = Policy(Access.API_KEY, headers=("authorization", "x-api-key"))
+#: A live API key, whatever it may: the service looks at its permissions.
+API_KEY: Final = Policy(Access.API_KEY)
 
 
 def permission(name: str) -> Policy:

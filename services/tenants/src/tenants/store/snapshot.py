@@ -1,5 +1,6 @@
 """SQL that reads what the edge needs to know: for platform transactions only."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -48,3 +49,17 @@ async def list_closed_tenants(conn: Connection) -> list[UUID]:
     """The tenants in which nobody acts."""
     rows = await conn.fetch("SELECT tenant_id FROM tenants WHERE status IN ('suspended', 'closed')")
     return [row["tenant_id"] for row in rows]
+
+
+async def add_key_uses(conn: Connection, uses: Mapping[UUID, int], now: datetime) -> int:
+    """Adds to the counts of these keys and notes that they were used; returns how many of them there are."""
+    rows = await conn.fetch(
+        """
+        UPDATE api_keys k SET usage_count = k.usage_count + u.count, last_used_at = $3
+        FROM unnest($1::uuid[], $2::bigint[]) AS u(id, count) WHERE k.id = u.id RETURNING k.id
+        """,
+        list(uses.keys()),
+        list(uses.values()),
+        now,
+    )
+    return len(rows)
