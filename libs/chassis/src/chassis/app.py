@@ -21,7 +21,7 @@ from chassis.lifecycle import Lifecycle, Resource, Runtime, Worker
 from chassis.migrate import migrations_of
 from chassis.openapi import openapi_config, openapi_json
 from chassis.problems import render
-from chassis.routing_guards import Queries, declared_queries, query_guard, refuse_odd_uuid, refuse_unacceptable
+from chassis.routing_guards import Queries, declared_queries, route_guard
 from chassis.serve import ServedApp
 from chassis.settings import ServiceSettings, secrets_of
 from chassis.telemetry import Metrics, span_starter
@@ -81,7 +81,7 @@ def create_app(
         request_class=StrictRequest,
         request_max_body_size=MAX_BODY_BYTES,
         exception_handlers={Exception: render, HTTPException: render, ServiceError: render},
-        guards=[query_guard(lambda: queries[0]), refuse_unacceptable, refuse_odd_uuid],
+        guards=[route_guard(lambda: queries[0])],
         dependencies={
             "db": Provide(_always(db), use_cache=True),
             "clock": Provide(_always(clock), use_cache=True),

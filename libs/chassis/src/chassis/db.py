@@ -134,6 +134,7 @@ class Database:
                 **SESSION_SETTINGS,
                 "search_path": self.schema,
                 "application_name": user,
+                "timezone": "UTC",  # what JSON that Postgres writes says
                 "jit": "off",  # asyncpg's introspection queries take seconds with it
             },
         )

@@ -14,7 +14,7 @@ from contracts.errors import Forbidden
 class PlatformAdminGuard(msgspec.Struct, frozen=True):
     """A Litestar guard for what the gateway's route table gives to platform administrators only."""
 
-    def __call__(self, connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    async def __call__(self, connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
         if not is_platform_admin(connection.scope["user"]):
             raise Forbidden("Only the platform's administrators may do this.", code="platform_admin_only")
 
