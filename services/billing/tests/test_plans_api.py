@@ -1,6 +1,7 @@
 """Plans over HTTP: what anybody may read, what only administrators may change, and what a change leaves alone."""
 
 import asyncio
+import functools
 from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID, uuid4
@@ -20,6 +21,13 @@ from testkit.fake_stripe import FakeStripe, fake_stripe
 from .records import an_order
 
 Start = Callable[..., Awaitable[Any]]
+
+
+@pytest.fixture(name="start")
+def without_schedulers(start: Start) -> Start:
+    """Billing as its API alone: what happens is what a request did."""
+    return functools.partial(start, ROLE="api")
+
 
 MONTHLY = {"interval": "month", "currency": "BRL", "amount_cents": 9900}
 YEARLY = {"interval": "year", "currency": "BRL", "amount_cents": 99000}
@@ -295,7 +303,8 @@ async def test_a_push_makes_a_product_and_its_prices_once(start: Start) -> None:
     async with fake_stripe() as stripe:
         billing = await start_with(start, stripe)
         plan = (await admin(billing, "POST", "/plans", json=PLAN)).json()
-        stripe.server.faults = [None, Fault.DROP_REPLY, Fault.FAIL_500_AFTER]
+        stripe.server.faulty = lambda request: request.path in ("/v1/products", "/v1/prices")
+        stripe.server.faults = [Fault.DROP_REPLY, Fault.FAIL_500_AFTER]
         pushed = await admin(billing, "POST", "/plans/pro/push")
         assert pushed.status_code == 200, pushed.text
         again = await admin(billing, "POST", f"/plans/{plan['id']}/push")
@@ -321,6 +330,7 @@ async def test_a_plan_that_cannot_be_pushed_still_sells(start: Start) -> None:
     async with fake_stripe() as stripe:
         away = await start_with(start, stripe)
         await admin(away, "POST", "/plans", json=PLAN)
+        stripe.server.faulty = lambda request: request.path.startswith("/v1/products")
         stripe.server.faults = [Fault.REFUSE_429] * 3
         busy = await admin(away, "POST", "/plans/pro/push")
         assert (busy.status_code, busy.json()["code"]) == (503, "provider_unavailable")

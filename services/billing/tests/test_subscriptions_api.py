@@ -1,6 +1,7 @@
 """Subscriptions over HTTP: their end, its being called off, and another plan, at each kind of provider."""
 
 import asyncio
+import functools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -38,6 +39,14 @@ from testkit.fake_stripe import FakeStripe, fake_stripe
 from .records import ESSENCIAL, a_payment, a_subscription, an_invoice
 
 Start = Callable[..., Awaitable[Any]]
+
+
+@pytest.fixture(name="start")
+def without_schedulers(start: Start) -> Start:
+    """Billing as its API alone: what happens is what a request did."""
+    return functools.partial(start, ROLE="api")
+
+
 PROFISSIONAL = "profissional"
 OPERATIONS = [
     ("GET", "/subscriptions", None, "billing:read"),
@@ -353,7 +362,7 @@ async def test_stripe_ends_it_with_its_period_or_not(start: Start, tenant: UUID,
     billing = await with_stripe(start, stripe)
     row = await at_stripe(billing, stripe, tenant)
     path = f"/subscriptions/{row.id}"
-    stripe.server.faulty = lambda request: request.method == "POST"
+    stripe.server.faulty = lambda request: request.method == "POST" and "/subscriptions/" in request.path
     stripe.server.faults = [Fault.DROP_REPLY, Fault.FAIL_500_AFTER]
     answers = await asyncio.gather(
         *(billing.call("POST", f"{path}/cancel", tenant, json={}) for _ in range(3)),
@@ -375,6 +384,7 @@ async def test_stripe_ends_it_now(start: Start, tenant: UUID, stripe: FakeStripe
     billing = await with_stripe(start, stripe)
     row = await at_stripe(billing, stripe, tenant)
     path = f"/subscriptions/{row.id}/cancel"
+    stripe.server.faulty = lambda request: request.method == "DELETE"
     stripe.server.faults = [Fault.REFUSE_429] * 3
     busy = await billing.call("POST", path, tenant, json={"at_period_end": False})
     assert (busy.status_code, busy.json()["code"]) == (503, "provider_unavailable")
@@ -428,6 +438,7 @@ async def test_an_upgrade_at_stripe_is_paid_at_once_or_changes_nothing(
     assert (declined.status_code, declined.json()["code"]) == (422, "provider_refused"), declined.text
     assert (await read(billing, tenant, row.id)).plan_slug == "essencial"
     stripe.world.declines = False
+    stripe.server.faulty = lambda request: request.method == "POST" and "/subscriptions/" in request.path
     stripe.server.faults = [Fault.DROP_REPLY]
     moved = await billing.call("POST", path, tenant, json={"plan": PROFISSIONAL})
     assert (moved.status_code, moved.json()["plan_slug"], moved.json()["amount_cents"]) == (200, PROFISSIONAL, 58000)

@@ -56,7 +56,7 @@ _RECORDS: Final = (
     Row("POST", "/subscriptions/{id}/change-plan", _WRITE, timeout_s=_PROVIDER_S),
     Row("GET", "/invoices", _READ),
     Row("GET", "/invoices/{id}", _READ),
-    Row("POST", "/invoices/{id}/void", _WRITE),
+    Row("POST", "/invoices/{id}/void", _WRITE, timeout_s=_PROVIDER_S),
     Row("GET", "/payments", _READ),
     Row("GET", "/payments/{id}", _READ),
     Row("POST", "/payments/{id}/refund", _REFUND, timeout_s=_PROVIDER_S),

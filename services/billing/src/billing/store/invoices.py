@@ -81,6 +81,59 @@ async def next_number(conn: Connection, tenant_id: UUID) -> int:
     return number
 
 
+async def find_shown(conn: Connection, tenant_id: UUID, invoice_id: UUID) -> str | None:
+    """The JSON that is shown of one invoice, as `list_shown` has it."""
+    found: str | None = await conn.fetchval(
+        """
+        SELECT row_to_json(t) FROM (
+            SELECT id, tenant_id, sold_by, number, customer_id, subscription_id, order_id, plan_id, plan_slug,
+                   interval, description, amount_cents, refunded_cents, currency, status, provider, external_id,
+                   url, period_start, period_end, due_at, attempts, last_failure, next_attempt_at, issued_at,
+                   paid_at, voided_at, updated_at
+            FROM invoices WHERE tenant_id = $1 AND id = $2) t
+        """,
+        tenant_id,
+        invoice_id,
+    )
+    return found
+
+
+async def list_shown(
+    conn: Connection,
+    tenant_id: UUID,
+    *,
+    before: UUID | None,
+    limit: int,
+    status: str | None = None,
+    subscription_id: UUID | None = None,
+) -> list[tuple[UUID, str]]:
+    """The tenant's, newest first, those before `before`: the id, and the JSON that is shown of it.
+
+    What is read most often is not made an object on its way. `(tenant_id, id)` is the index, from `before` on.
+    """
+    return [
+        (row["id"], row["shown"])
+        for row in await conn.fetch(
+            """
+            SELECT id, row_to_json(t) AS shown FROM (
+                SELECT id, tenant_id, sold_by, number, customer_id, subscription_id, order_id, plan_id, plan_slug,
+                       interval, description, amount_cents, refunded_cents, currency, status, provider, external_id,
+                       url, period_start, period_end, due_at, attempts, last_failure, next_attempt_at, issued_at,
+                       paid_at, voided_at, updated_at
+                FROM invoices
+                WHERE tenant_id = $1 AND id < COALESCE($2::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
+                  AND ($4::text IS NULL OR status = $4) AND ($5::uuid IS NULL OR subscription_id = $5)
+                ORDER BY id DESC LIMIT $3) t
+            """,
+            tenant_id,
+            before,
+            limit,
+            status,
+            subscription_id,
+        )
+    ]
+
+
 async def list_invoices(
     conn: Connection,
     tenant_id: UUID,
