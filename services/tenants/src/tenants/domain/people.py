@@ -66,6 +66,25 @@ class Membership(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: datetime
 
 
+class Person(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody of a tenant as its other people see them. `status` is the narrower of here and everywhere."""
+
+    tenant_id: UUID
+    user_id: UUID
+    email: str | None
+    name: str
+    phone: str | None
+    avatar: str | None
+    role: str
+    permissions: list[str]
+    status: UserStatus
+    email_verified_at: datetime | None
+    preferences: dict[str, Any]
+    last_sign_in_at: datetime | None
+    created_at: datetime
+    updated_at: datetime
+
+
 def next_second(now: datetime) -> datetime:
     """The first whole second after `now`: what a token's `iat` can be compared with."""
     return now.replace(microsecond=0) + timedelta(seconds=1)
@@ -74,6 +93,67 @@ def next_second(now: datetime) -> datetime:
 def may_sign_in(user: User) -> bool:
     """Whether the person may sign in at all."""
     return user.status is UserStatus.ACTIVE and user.password_hash is not None
+
+
+def is_barred(user: User, membership: Membership | None = None) -> bool:
+    """Whether somebody shut the person out, here or everywhere. No payment and no invitation lifts that."""
+    return user.status in (UserStatus.SUSPENDED, UserStatus.INACTIVE, UserStatus.ERASED) or (
+        membership is not None and membership.status in (MemberStatus.SUSPENDED, MemberStatus.INACTIVE)
+    )
+
+
+def has_strangers_password(user: User) -> bool:
+    """Whether the password may be of somebody who only wrote the address down: nobody showed the mailbox to be theirs.
+
+    Access to another tenant must not go to whoever registered the address first.
+    """
+    return user.password_hash is not None and user.email_verified_at is None
+
+
+def without_password(user: User) -> User:
+    """The person as one who has yet to choose a password."""
+    return msgspec.structs.replace(user, password_hash=None, status=UserStatus.PENDING)
+
+
+def new_user(user_id: UUID, email: str, name: str, now: datetime) -> User:
+    """Somebody who has yet to choose a password."""
+    return User(
+        id=user_id,
+        email=email,
+        name=name,
+        password_hash=None,
+        status=UserStatus.PENDING,
+        email_verified_at=None,
+        is_platform_admin=False,
+        preferences={},
+        tokens_valid_from=now.replace(microsecond=0),
+        last_sign_in_at=None,
+        version=1,
+        created_at=now,
+        updated_at=now,
+        erased_at=None,
+    )
+
+
+def new_membership(
+    user: User, tenant_id: UUID, role: str, status: MemberStatus, now: datetime, *, name: str | None = None
+) -> Membership:
+    """What the person becomes in the tenant."""
+    return Membership(
+        tenant_id=tenant_id,
+        user_id=user.id,
+        email=user.email,
+        name=name or user.name,
+        phone=None,
+        avatar=None,
+        role=role,
+        permissions=[],
+        status=status,
+        version=1,
+        last_sign_in_at=None,
+        created_at=now,
+        updated_at=now,
+    )
 
 
 def user_event(

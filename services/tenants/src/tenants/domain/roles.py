@@ -37,6 +37,12 @@ class Powers(msgspec.Struct, frozen=True, kw_only=True):
         self.refuse_beyond(permissions)
 
 
+def refuse_platform_only(permissions: Iterable[str]) -> None:
+    """Nothing where none of these is for the platform's keys alone. Raises Forbidden."""
+    if not PLATFORM_ONLY.isdisjoint(permissions):
+        raise Forbidden("Only a key of the platform itself may hold this permission.", code="platform_only")
+
+
 def refuse_unknown(permissions: Iterable[str], known: Iterable[str], *, field: str = "permissions") -> None:
     """Nothing where each is in the catalogue. Raises Invalid naming the others."""
     unknown = sorted(set(permissions) - set(known))

@@ -29,6 +29,11 @@ async def lock_tenant(conn: Connection, tenant_id: UUID) -> Tenant | None:
     )
 
 
+async def hold_tenant_id(conn: Connection, tenant_id: UUID) -> None:
+    """Keeps others from deciding about the same tenant until the transaction ends, also where there is none yet."""
+    await conn.execute("SELECT pg_advisory_xact_lock(hashtextextended('tenant ' || $1::text, 0))", str(tenant_id))
+
+
 async def insert_tenant(conn: Connection, tenant_id: UUID, tenant: Tenant) -> bool:
     """Adds the tenant; False where it is there already."""
     return (
@@ -52,8 +57,7 @@ async def update_tenant(conn: Connection, tenant_id: UUID, tenant: Tenant) -> No
             parent_tenant_id = r.parent_tenant_id, name = r.name, slug = r.slug, domain = r.domain,
             category = r.category, address = r.address, phone = r.phone, branding = r.branding,
             limits = r.limits, plan_slug = r.plan_slug, status = r.status,
-            status_reason = r.status_reason, access_until = r.access_until,
-            subscription_version = r.subscription_version, version = r.version,
+            status_reason = r.status_reason, access_until = r.access_until, version = r.version,
             updated_at = r.updated_at
         FROM jsonb_populate_record(NULL::tenants, $2::jsonb) r WHERE t.tenant_id = $1
         """,
@@ -62,7 +66,9 @@ async def update_tenant(conn: Connection, tenant_id: UUID, tenant: Tenant) -> No
     )
 
 
-async def list_tenants(conn: Connection, *, after: UUID | None, limit: int, search: str | None = None) -> list[Tenant]:
+async def list_tenants(
+    conn: Connection, *, after: UUID | None, limit: int, search: str | None = None, status: str | None = None
+) -> list[Tenant]:
     """Every tenant in the order of their ids, those after `after`. For a platform transaction."""
     return read_all(
         Tenant,
@@ -71,23 +77,28 @@ async def list_tenants(conn: Connection, *, after: UUID | None, limit: int, sear
             SELECT to_jsonb(t) FROM tenants t
             WHERE ($1::uuid IS NULL OR tenant_id > $1)
               AND ($3::text IS NULL OR strpos(lower(name), lower($3)) > 0 OR strpos(slug, lower($3)) > 0)
+              AND ($4::text IS NULL OR status = $4)
             ORDER BY tenant_id LIMIT $2
             """,
             after,
             limit,
             search,
+            status,
         ),
     )
 
 
-async def list_grace_ended(conn: Connection, now: datetime, limit: int) -> list[Tenant]:
-    """Active tenants whose grace has run out, of a platform transaction."""
+async def lock_grace_ended(conn: Connection, now: datetime, limit: int) -> list[Tenant]:
+    """Active tenants whose grace has run out, kept from others; those that somebody holds come the next time.
+
+    For a platform transaction.
+    """
     return read_all(
         Tenant,
         await conn.fetch(
             """
             SELECT to_jsonb(t) FROM tenants t
-            WHERE status = 'active' AND access_until <= $1 ORDER BY access_until LIMIT $2
+            WHERE status = 'active' AND access_until <= $1 ORDER BY access_until LIMIT $2 FOR UPDATE SKIP LOCKED
             """,
             now,
             limit,
