@@ -47,3 +47,13 @@ def after_step(subscription: Subscription, step: DunningStep, policy: DunningPol
         version=subscription.version + 1,
         updated_at=now,
     )
+
+
+def set_right(subscription: Subscription, policy: DunningPolicy) -> Subscription:
+    """One for which nothing is due although its time had come: the policy has changed, or it is not late any more."""
+    since = subscription.past_due_since
+    is_late = subscription.status is SubscriptionStatus.PAST_DUE and since is not None
+    due = None
+    if is_late and since is not None and subscription.dunning_step < len(policy.days):
+        due = since + timedelta(days=policy.days[subscription.dunning_step])
+    return msgspec.structs.replace(subscription, next_dunning_at=due)

@@ -65,12 +65,16 @@ async def plan_customer(
         account_id=account.id,
         operation=CUSTOMER,
         key=f"{stem}{number}",
-        params=CustomerRequest(
-            reference=customer_id, fields={name: one for name, one in wanted.fields.items() if name != "cpfCnpj"}
-        ),
+        params=CustomerRequest(reference=customer_id, fields=_fields(wanted)),
         now=now,
     )
     return PlannedCustomer(customer_id=customer_id, key=f"{stem}{number}")
+
+
+def _fields(wanted: NewCustomer) -> dict[str, object]:
+    """What the provider is told, less the tax id: a call's parameters are stored as they are."""
+    known = {"name": wanted.name, "email": wanted.email, "mobilePhone": wanted.phone} | wanted.fields
+    return {name: one for name, one in known.items() if one is not None and name != "cpfCnpj"}
 
 
 def _sealed(box: SecretBox, tenant_id: UUID, customer_id: UUID, tax_id: str | None) -> bytes | None:

@@ -1,0 +1,179 @@
+"""Orders that nobody paid in time end, once; one that was paid after all is paid, whatever became of the hint."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from billing import store
+from billing.domain.customers import PLATFORM_ACCOUNT
+from billing.domain.invoices import InvoiceStatus
+from billing.domain.orders import OrderStatus
+from billing.domain.providers import PaymentStatus, Provider
+from billing.domain.subscriptions import SubscriptionStatus
+from billing.usecases.expire_orders import expire_orders
+from billing.usecases.poll_pending_payments import poll_pending_payments
+from chassis.clock import utc_now
+from chassis.db import Database, transaction
+from chassis.secrets import SecretBox
+from testkit.fake_http import Fault
+
+from .shop import Shop, a_shop
+
+DONE = {"seen": 1, "done": 1, "failed": 0}
+
+
+@pytest_asyncio.fixture
+async def shop(db: Database, box: SecretBox) -> AsyncIterator[Shop]:
+    async with a_shop(db, box) as opened:
+        yield opened
+
+
+async def expire(shop: Shop, **later: float) -> dict[str, int]:
+    return await expire_orders(
+        shop.db, shop.accounts, clock=lambda: utc_now() + timedelta(**(later or {"days": 3, "minutes": 1}))
+    )
+
+
+@pytest.mark.parametrize("provider", list(Provider))
+@pytest.mark.parametrize("is_recorded", [True, False])
+async def test_an_order_ends_once(shop: Shop, provider: Provider, is_recorded: bool) -> None:
+    order = await shop.sell(provider=provider, is_recurring=provider is not Provider.PAGBANK, is_recorded=is_recorded)
+    assert (await expire(shop, days=2))["seen"] == 0
+    counts = await asyncio.gather(*(expire(shop) for _ in range(2)))
+    assert sum(count["failed"] for count in counts) == 0
+    rows = await shop.rows(order)
+    assert (rows.order.status, rows.order.failure_reason) == (OrderStatus.CANCELLED, "expired")
+    assert [invoice.status for invoice in rows.invoices] == [InvoiceStatus.VOID]
+    assert rows.subscription is None
+    assert await shop.told_types(order) == ["invoice.issued", "invoice.voided", "order.failed"]
+    assert (await expire(shop))["seen"] == 0
+
+
+async def test_what_could_still_be_paid_is_withdrawn(shop: Shop) -> None:
+    stripe, asaas = await shop.sell(), await shop.sell(provider=Provider.ASAAS)
+    await expire(shop)
+    assert stripe.external_id is not None
+    assert shop.stripe.world.get("checkout.session", stripe.external_id)["status"] == "expired"
+    assert asaas.external_id is not None
+    assert shop.asaas.world.subscription(asaas.external_id)["deleted"] is True
+
+
+async def test_a_page_that_was_paid_is_paid(shop: Shop) -> None:
+    """No webhook ever came: Stripe's page and Asaas' payment are asked after before the order ends."""
+    stripe, asaas = await shop.sell(), await shop.sell(provider=Provider.ASAAS)
+    assert stripe.external_id is not None
+    shop.stripe.pay(stripe.external_id)
+    [first] = shop.asaas.payments_of(str(asaas.id))
+    shop.asaas.pay(first["id"])
+    counts = await asyncio.gather(*(expire(shop) for _ in range(2)))
+    assert sum(count["failed"] + count["done"] for count in counts) == 0
+    for order in (stripe, asaas):
+        rows = await shop.rows(order)
+        assert rows.order.status is OrderStatus.PAID
+        assert [invoice.status for invoice in rows.invoices] == [InvoiceStatus.PAID]
+        assert [payment.status for payment in rows.payments] == [PaymentStatus.PAID]
+        assert rows.subscription is not None
+        assert rows.subscription.status is SubscriptionStatus.ACTIVE
+        assert rows.subscription.external_id is not None
+        told = await shop.told_types(order)
+        assert told.count("order.paid") == 1
+        assert "order.failed" not in told
+
+
+async def test_a_page_whose_bank_has_not_decided_waits(shop: Shop) -> None:
+    order = await shop.sell()
+    assert order.external_id is not None
+    shop.stripe.pay(order.external_id, unpaid=True, method="boleto")
+    assert (await expire(shop))["done"] == 0
+    waiting = (await shop.rows(order)).order
+    assert waiting.status is OrderStatus.PENDING
+    assert (await expire(shop))["seen"] == 0  # others have their turn meanwhile
+    shop.stripe.settle_async(order.external_id)
+    await expire(shop, days=4)
+    assert (await shop.rows(order)).order.status is OrderStatus.PAID
+
+
+async def test_a_provider_that_is_away_ends_no_order(shop: Shop) -> None:
+    order = await shop.sell(provider=Provider.ASAAS)
+    shop.asaas.server.faults = [Fault.FAIL_500] * 5
+    assert (await expire(shop))["failed"] == 1
+    shop.asaas.server.faults = []
+    assert (await shop.rows(order)).order.status is OrderStatus.PENDING
+    assert (await expire(shop))["seen"] == 0
+    assert await expire(shop, days=3, minutes=15) == DONE
+
+
+async def test_a_lost_answer_withdraws_once(shop: Shop) -> None:
+    order = await shop.sell()
+    shop.stripe.server.faulty = lambda request: request.path.endswith("/expire")
+    shop.stripe.server.faults = [Fault.DROP_REPLY]
+    assert await expire(shop) == DONE
+    assert (await shop.rows(order)).order.status is OrderStatus.CANCELLED
+
+
+async def test_an_order_of_a_lost_account_ends(shop: Shop) -> None:
+    order = await shop.sell(provider=Provider.ASAAS)
+    async with transaction(shop.db, order.tenant_id) as conn:
+        await conn.execute("UPDATE orders SET expires_at = now() WHERE id = $1", order.id)
+    shop.accounts.platform = type(shop.accounts.platform)()
+    assert (await expire(shop))["done"] == 1
+
+
+async def poll(shop: Shop, **later: float) -> dict[str, int]:
+    return await poll_pending_payments(
+        shop.db, shop.accounts, clock=lambda: utc_now() + timedelta(**(later or {"minutes": 4}))
+    )
+
+
+def pay(shop: Shop, provider: Provider, external_id: str) -> None:
+    pays: dict[Provider, Any] = {
+        Provider.STRIPE: shop.stripe.pay_pix,
+        Provider.ASAAS: shop.asaas.pay,
+        Provider.PAGBANK: shop.pagbank.pay,
+    }
+    pays[provider](external_id)
+
+
+@pytest.mark.parametrize("provider", list(Provider))
+async def test_a_lost_hint_is_made_good(shop: Shop, provider: Provider) -> None:
+    payment = await shop.charge(provider)
+    assert payment.external_id is not None
+    assert (await poll(shop, minutes=2))["seen"] == 0
+    assert (await poll(shop))["done"] == 0
+    pay(shop, provider, payment.external_id)
+    counts = await asyncio.gather(*(poll(shop, minutes=8) for _ in range(3)))
+    assert sum(count["failed"] for count in counts) == 0
+    async with transaction(shop.db, payment.tenant_id) as conn:
+        paid = await store.payments.get_payment(conn, payment.tenant_id, payment.id)
+        invoice = await store.invoices.get_invoice(conn, payment.tenant_id, payment.invoice_id)
+    assert (paid.status, invoice.status) == (PaymentStatus.PAID, InvoiceStatus.PAID)
+    events = await shop.db.relay.fetch("SELECT type FROM outbox WHERE type = 'billing.payment.received.v1'")
+    assert len(events) == 1
+    assert (await poll(shop, days=1))["seen"] == 0
+
+
+async def test_old_payments_are_asked_after_ever_more_rarely(shop: Shop) -> None:
+    payment = await shop.charge(Provider.ASAAS)
+    seen = [(await poll(shop, hours=hours))["seen"] for hours in range(1, 49)]
+    assert 8 <= sum(seen) <= 20
+    assert (await poll(shop, days=91))["seen"] == 0
+    assert payment.account_id == PLATFORM_ACCOUNT
+
+
+async def test_one_that_cannot_be_asked_after_keeps_nobody_waiting(shop: Shop) -> None:
+    """The provider does not know it, or its account is gone: it is noted as asked, and the next has its turn."""
+    lost = await shop.charge(Provider.ASAAS)
+    assert lost.external_id is not None
+    del shop.asaas.world.payments[lost.external_id]
+    counts = await poll(shop)
+    assert (counts["seen"], counts["done"]) == (1, 0)
+    assert (await poll(shop))["seen"] == 0
+    orphan = await shop.charge(Provider.PAGBANK)
+    shop.accounts.platform = type(shop.accounts.platform)()
+    assert (await poll(shop))["failed"] == 1
+    assert (await poll(shop))["seen"] == 0
+    assert orphan.external_id is not None

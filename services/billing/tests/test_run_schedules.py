@@ -1,0 +1,297 @@
+"""The scheduler: each job in one process at a time, a dead one's taken over, a failing one no harm to the others."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+import pytest_asyncio
+
+from billing import store
+from billing.domain.charging import ChargeOptions, NewCustomer
+from billing.domain.customers import PLATFORM_ACCOUNT
+from billing.domain.dunning import DunningPolicy
+from billing.domain.identifiers import new_id
+from billing.domain.invoices import InvoiceStatus
+from billing.domain.orders import OrderStatus
+from billing.domain.provider_accounts import AccountChange, Environment
+from billing.domain.provider_events import EventSource, NewProviderEvent
+from billing.domain.providers import Notice, PaymentStatus, Provider
+from billing.usecases.close_open_calls import close_open_calls
+from billing.usecases.plan_customer import plan_customer
+from billing.usecases.run_each import run_each
+from billing.usecases.run_schedules import Schedule, run_schedules
+from billing.usecases.save_provider_account import save_provider_account
+from billing.usecases.watch_stalls import watch_stalls
+from chassis.clock import Clock, utc_now
+from chassis.db import Database, platform_transaction, transaction
+from chassis.secrets import SecretBox
+from contracts.audit import AuditActor
+from testkit.fake_http import Fault
+from testkit.service import until
+
+from .shop import Shop, a_shop
+from .test_renewals import after, owed, own_cycle, renew
+from .test_run_dunning import outbox
+
+SCHEDULE = Schedule(
+    every_s=0.05,
+    reconcile_every_s=3600,
+    trial_notice_days=3,
+    dunning=DunningPolicy(),
+    charges=ChargeOptions("https://shop.example", nexus_events=False),
+    admin_email=None,
+)
+
+
+@pytest_asyncio.fixture
+async def shop(db: Database, box: SecretBox) -> AsyncIterator[Shop]:
+    async with a_shop(db, box) as opened:
+        yield opened
+
+
+async def claim(db: Database, lease_s: float = 60) -> int | None:
+    async with platform_transaction(db) as conn:
+        return await store.schedules.claim_run(conn, "job", lease_s=lease_s)
+
+
+async def mark(db: Database, fence: int, next_in_s: float = 60) -> bool:
+    async with platform_transaction(db) as conn:
+        return await store.schedules.mark_run(conn, "job", fence, next_in_s=next_in_s, result={"done": 1})
+
+
+async def test_one_of_several_runs_a_job(db: Database) -> None:
+    fences = await asyncio.gather(*(claim(db) for _ in range(6)))
+    [fence] = [fence for fence in fences if fence is not None]
+    assert await mark(db, fence)
+    assert await claim(db) is None  # not due
+    async with platform_transaction(db) as conn:
+        found = await store.schedules.find_last_result(conn, "job")
+    assert found is not None
+    assert found[1] == {"done": 1}
+
+
+async def test_a_dead_ones_job_is_taken_over_and_it_may_not_end_it_any_more(db: Database) -> None:
+    dead = await claim(db, lease_s=0.05)
+    assert dead is not None
+    await asyncio.sleep(0.1)
+    taken = await claim(db)
+    assert taken == dead + 1
+    assert not await mark(db, dead)
+    assert await mark(db, taken, next_in_s=0)
+    assert await claim(db) == taken + 1
+
+
+async def test_two_schedulers_do_everything_once(shop: Shop, box: SecretBox) -> None:
+    """A period to renew, an order past its time, a payment whose hint was lost, a notice due: each once."""
+    renewed = await own_cycle(shop, box, Provider.PAGBANK)
+    late = await own_cycle(
+        shop, box, Provider.ASAAS, external_id="sub_1", status="past_due", past_due_since=utc_now(),
+        next_dunning_at=utc_now(), renews_at=None,
+    )  # fmt: skip
+    order = await shop.sell(expires_at=utc_now() - timedelta(minutes=1))
+    payment = await shop.charge(Provider.ASAAS)
+    assert payment.external_id is not None
+    shop.asaas.pay(payment.external_id)
+    async with transaction(shop.db, payment.tenant_id) as conn:
+        await store.payments.touch_payment(conn, payment.tenant_id, payment.id, utc_now() - timedelta(hours=1))
+    stopping = asyncio.Event()
+    running = [
+        asyncio.create_task(
+            run_schedules(shop.db, shop.accounts, SCHEDULE, box=box, n8n=None, clock=utc_now, stopping=stopping)
+        )
+        for _ in range(2)
+    ]
+
+    async def is_done() -> bool:
+        async with transaction(shop.db, payment.tenant_id) as conn:
+            paid = await store.payments.get_payment(conn, payment.tenant_id, payment.id)
+        invoices, _ = await owed(shop, renewed)
+        notices = [one for one in await outbox(shop.db, "mail_queue") if one["template"] == "payment_failed"]
+        ended = (await shop.rows(order)).order
+        return (
+            paid.status is PaymentStatus.PAID
+            and len(invoices) == 1
+            and len(notices) == 1
+            and ended.status is OrderStatus.CANCELLED
+        )
+
+    await until(is_done)
+    await asyncio.sleep(0.5)
+    stopping.set()
+    await asyncio.gather(*running)
+    assert await is_done()
+    [invoice], [asked] = await owed(shop, renewed)
+    assert invoice.status is InvoiceStatus.PENDING
+    assert shop.pagbank.effects["order"] == {str(asked.id): 1}
+    assert (await shop.told_types(order)).count("order.failed") == 1
+    assert late.id != renewed.id
+    received = await shop.db.relay.fetch("SELECT 1 FROM outbox WHERE type = 'billing.payment.received.v1'")
+    assert len(received) == 1
+    async with platform_transaction(shop.db) as conn:
+        names = {row["name"] for row in await conn.fetch("SELECT name FROM schedules")}
+    assert names == {
+        *("pending_payments", "order_expiry", "renewals", "dunning", "trial_ends", "open_calls", "stalls"),
+        "reconcile",
+    }
+
+
+async def test_a_job_that_fails_has_its_next_turn(shop: Shop, box: SecretBox, monkeypatch: Any) -> None:
+    tries = 0
+
+    async def broken(*_: Any, **__: Any) -> dict[str, int]:
+        nonlocal tries
+        tries += 1
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr("billing.usecases.run_schedules.run_dunning", broken)
+    stopping = asyncio.Event()
+    task = asyncio.create_task(
+        run_schedules(shop.db, shop.accounts, SCHEDULE, box=box, n8n=None, clock=utc_now, stopping=stopping)
+    )
+    await until(lambda: tries >= 2)
+    stopping.set()
+    await task
+    async with platform_transaction(shop.db) as conn:
+        result = await store.schedules.find_last_result(conn, "dunning")
+        others = await store.schedules.find_last_result(conn, "trial_ends")
+    assert result is not None
+    assert others is not None
+    assert (result[1], others[1]) == ({"failed": 1}, {"seen": 0, "done": 0, "failed": 0})
+
+
+async def test_it_waits_for_a_database_that_is_away(shop: Shop, box: SecretBox) -> None:
+    stopping = asyncio.Event()
+    gone = Database("postgresql://127.0.0.1:1/none", "billing", shop.db._secret)
+    task = asyncio.create_task(
+        run_schedules(gone, shop.accounts, SCHEDULE, box=box, n8n=None, clock=utc_now, stopping=stopping)
+    )
+    await asyncio.sleep(0.3)
+    assert not task.done()
+    stopping.set()
+    await task
+
+
+async def test_a_row_that_fails_keeps_no_other_waiting() -> None:
+    async def act(row: int) -> bool:
+        if row == 2:
+            raise ValueError(row)
+        return row > 2
+
+    assert await run_each("job", [1, 2, 3], act) == {"seen": 3, "done": 1, "failed": 1}
+
+
+def close(shop: Shop, box: SecretBox, clock: Clock) -> Awaitable[dict[str, int]]:
+    return close_open_calls(shop.db, shop.accounts, box=box, nexus_events=False, clock=clock)
+
+
+async def calls(db: Database) -> list[dict[str, Any]]:
+    async with platform_transaction(db) as conn:
+        return [dict(row) for row in await conn.fetch("SELECT * FROM provider_calls ORDER BY created_at")]
+
+
+async def test_what_a_crash_left_unasked_is_asked(shop: Shop, box: SecretBox, monkeypatch: Any) -> None:
+    """The process died after the commit, before the provider heard anything."""
+    monkeypatch.setattr("billing.usecases.renew_subscriptions.request_charge", _dies)
+    row = await own_cycle(shop, box, Provider.PAGBANK)
+    with pytest.raises(asyncio.CancelledError):
+        await renew(shop, box)
+    assert (await close(shop, box, after(minutes=4)))["seen"] == 0
+    assert (await close(shop, box, after(minutes=6)))["done"] == 1
+    _, [payment] = await owed(shop, row)
+    assert shop.pagbank.effects["order"] == {str(payment.id): 1}
+
+
+@pytest.mark.parametrize(
+    ("provider", "patience"), [(Provider.STRIPE, timedelta(hours=23)), (Provider.ASAAS, timedelta(days=3))]
+)
+async def test_what_is_never_answered_is_given_up(
+    shop: Shop, box: SecretBox, provider: Provider, patience: timedelta
+) -> None:
+    row = await own_cycle(shop, box, provider)
+    server = shop.stripe.server if provider is Provider.STRIPE else shop.asaas.server
+    server.faults = [Fault.FAIL_500] * 100
+    await renew(shop, box)
+    for hours in (1, 2, 12):
+        await close(shop, box, after(hours=hours))
+    [call] = await calls(shop.db)
+    assert call["status"] in ("planned", "unknown")
+    await close(shop, box, lambda: utc_now() + patience + timedelta(minutes=1))
+    [call] = await calls(shop.db)
+    assert (call["status"], call["error"]) == ("refused", "given up")
+    [invoice], [payment] = await owed(shop, row)
+    assert payment.status is PaymentStatus.CANCELLED
+    assert payment.failure_reason is not None
+    assert "has not said" in payment.failure_reason
+    assert invoice.status is InvoiceStatus.PENDING
+
+
+async def test_a_customer_whose_answer_was_lost_is_linked(shop: Shop, box: SecretBox) -> None:
+    tenant, now = uuid4(), utc_now()
+    async with transaction(shop.db, tenant) as conn:
+        change = AccountChange(
+            provider=Provider.ASAAS,
+            environment=Environment.SANDBOX,
+            api_key=shop.asaas.api_key,
+            webhook_secret="w" * 32,
+        )
+        account = await save_provider_account(
+            conn, tenant, change, box=box, platform_tokens=(), actor=AuditActor(type="user", id="u"), now=now
+        )
+        planned = await plan_customer(
+            conn,
+            tenant,
+            account,
+            NewCustomer(name="Ana", email="ana@example.com", tax_id="52998224725"),
+            box=box,
+            now=now,
+        )
+    assert (await close(shop, box, after(minutes=6)))["done"] == 1
+    async with transaction(shop.db, tenant) as conn:
+        external_id = await store.customers.find_external_id(conn, tenant, planned.customer_id, "asaas", account.id)
+    [made] = shop.asaas.world.customers.values()
+    assert (made["id"], made["cpfCnpj"]) == (external_id, "52998224725")
+    [call] = await calls(shop.db)
+    assert "52998224725" not in str(call)
+
+
+async def stuck_event(db: Database, received_at: datetime) -> UUID:
+    event = NewProviderEvent(
+        id=new_id(received_at),
+        provider=EventSource.ASAAS,
+        account_id=PLATFORM_ACCOUNT,
+        notice=Notice(event_id=uuid4().hex, type="PAYMENT_RECEIVED", kind="payment", object_external_id="pay_1"),
+        payload=b"{}",
+    )
+    async with platform_transaction(db) as conn:
+        await store.provider_events.insert_events(conn, [event], received_at)
+    return event.id
+
+
+async def test_the_administrator_is_told_of_stalls_once_an_hour(db: Database) -> None:
+    start = datetime(2026, 5, 4, 12, 10, tzinfo=UTC)
+
+    def watch(minutes: float, email: str | None = "ops@example.com") -> Awaitable[dict[str, int]]:
+        return watch_stalls(db, admin_email=email, clock=lambda: start + timedelta(minutes=minutes))
+
+    event_id = await stuck_event(db, start)
+    assert await watch(4) == {"stuck": 0, "mailed": 0}
+    assert await watch(6, None) == {"stuck": 1, "mailed": 0}
+    counts = await asyncio.gather(*(watch(6) for _ in range(3)))
+    assert sum(count["mailed"] for count in counts) == 1
+    assert (await watch(40))["mailed"] == 0
+    assert (await watch(60))["mailed"] == 1
+    mails = await outbox(db, "mail_queue")
+    assert {(mail["template"], mail["to"]["email"]) for mail in mails} == {("billing_stalled", "ops@example.com")}
+    assert mails[0]["variables"] == {"count": 1, "oldest_minutes": 6, "provider": "asaas", "reason": ""}
+    async with platform_transaction(db) as conn:
+        await store.provider_events.mark_event(
+            conn, event_id, status="processed", reason=None, tenant_id=None, now=start
+        )
+    assert await watch(200) == {"stuck": 0, "mailed": 0}
+
+
+async def _dies(*_: Any, **__: Any) -> None:
+    raise asyncio.CancelledError
