@@ -7,6 +7,8 @@ from billing.domain.charging import ChargeOptions
 from billing.domain.dunning import DunningPolicy
 from billing.domain.provider_accounts import Environment
 from billing.domain.selling import SellingTerms
+from billing.n8n_api import N8nApi
+from billing.usecases.run_schedules import Schedule
 from chassis.settings import Secret, ServiceSettings
 
 
@@ -64,6 +66,7 @@ class Settings(ServiceSettings, frozen=True, kw_only=True):
             ("PUBLIC_URL", self.public_url),
             ("CHECKOUT_SUCCESS_URL", self.checkout_success_url),
             ("CHECKOUT_CANCEL_URL", self.checkout_cancel_url),
+            *([("N8N_WEBHOOK_URL", self.n8n_webhook_url)] if self.n8n_webhook_url else []),
         ):
             if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
                 raise ValueError(f"{name} is not an http(s) URL")
@@ -99,6 +102,23 @@ class Settings(ServiceSettings, frozen=True, kw_only=True):
     def charges(self) -> ChargeOptions:
         """What charging has to know of the environment."""
         return ChargeOptions(self.public_url, self.nexus_events)
+
+    @property
+    def schedule(self) -> Schedule:
+        """What the scheduler has to know of the environment."""
+        return Schedule(
+            every_s=self.schedule_every_s,
+            reconcile_every_s=self.reconcile_every_s,
+            trial_notice_days=self.trial_notice_days,
+            dunning=self.dunning,
+            charges=self.charges,
+            admin_email=self.admin_email,
+        )
+
+    @property
+    def n8n(self) -> N8nApi | None:
+        """Who is told of purchases, where the operator has named one."""
+        return N8nApi(self.n8n_webhook_url, _reveal(self.n8n_webhook_token)) if self.n8n_webhook_url else None
 
     @property
     def known_hosts(self) -> frozenset[str]:
