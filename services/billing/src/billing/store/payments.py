@@ -3,9 +3,8 @@
 from datetime import datetime
 from uuid import UUID
 
-import msgspec
-
 from billing.domain.payments import Payment
+from billing.domain.refunds import Refund
 from billing.store.rows import read, read_all, write
 from chassis.db import Connection
 from contracts.errors import NotFound
@@ -205,21 +204,6 @@ async def reprice_unpaid(
     )
 
 
-class Refund(msgspec.Struct, frozen=True, kw_only=True):
-    """One row of refunds; `status` is requested, pending, done or failed."""
-
-    id: UUID
-    tenant_id: UUID
-    payment_id: UUID
-    amount_cents: int
-    reason: str | None
-    status: str
-    external_id: str | None
-    requested_by: str
-    created_at: datetime
-    updated_at: datetime
-
-
 async def insert_refund(conn: Connection, tenant_id: UUID, row: Refund) -> None:
     """Adds the refund."""
     await conn.execute(
@@ -230,16 +214,25 @@ async def insert_refund(conn: Connection, tenant_id: UUID, row: Refund) -> None:
 
 
 async def update_refund(conn: Connection, tenant_id: UUID, row: Refund) -> None:
-    """Writes what came of it."""
+    """Writes what came of it; what is over stays as it ended."""
     await conn.execute(
         """
-        UPDATE refunds SET status = $3, external_id = $4, updated_at = $5 WHERE tenant_id = $1 AND id = $2
+        UPDATE refunds SET status = $3, external_id = $4, updated_at = $5
+        WHERE tenant_id = $1 AND id = $2 AND status IN ('requested', 'pending')
         """,
         tenant_id,
         row.id,
         row.status,
         row.external_id,
         row.updated_at,
+    )
+
+
+async def find_refund(conn: Connection, tenant_id: UUID, refund_id: UUID) -> Refund | None:
+    """One refund."""
+    return read(
+        Refund,
+        await conn.fetchval("SELECT to_jsonb(t) FROM refunds t WHERE tenant_id = $1 AND id = $2", tenant_id, refund_id),
     )
 
 

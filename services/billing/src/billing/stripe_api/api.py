@@ -213,10 +213,18 @@ class StripeApi:
 
     async def refund(self, payment_intent_id: str, amount_cents: int | None, *, key: str) -> RefundState:
         """A refund of that much, or of all that is left."""
-        params: dict[str, Any] = {"payment_intent": payment_intent_id}
+        params: dict[str, Any] = {"payment_intent": payment_intent_id, "metadata": {"key": key}}
         if amount_cents is not None:
             params["amount"] = amount_cents
         return read_refund(await self._transport.post("/v1/refunds", Refund, params, key))
+
+    async def find_refund(self, payment_intent_id: str, *, key: str) -> RefundState | None:
+        """The refund that was asked for under this key, where its own answer was lost for good."""
+        params = {"payment_intent": payment_intent_id}
+        async for refund in self._transport.list("/v1/refunds", Listed[Refund], params):
+            if (refund.metadata or {}).get("key") == key:
+                return read_refund(refund)
+        return None
 
     # What happened
 

@@ -13,6 +13,7 @@ class Refund(msgspec.Struct):
     id: str
     amount: int
     status: Literal["pending", "requires_action", "succeeded", "failed", "canceled"] | None = None
+    metadata: dict[str, str] | None = None
 
 
 class PixDetails(msgspec.Struct):

@@ -9,6 +9,7 @@ from billing.domain import orders
 from billing.domain.invoices import Invoice, InvoiceStatus
 from billing.domain.orders import Order, OrderStatus, may_become
 from billing.domain.payments import Payment
+from billing.domain.refunds import arrived
 from billing.usecases.note_order import note_order
 from bus.outbox import tell
 from chassis.db import Connection
@@ -17,7 +18,7 @@ from chassis.db import Connection
 async def return_money(
     conn: Connection, invoice: Invoice, payment: Payment, *, order: Order | None, now: datetime
 ) -> Invoice:
-    """The invoice with what went back of its payment; whole, it and its order are refunded. Both rows are locked.
+    """The invoice with what went back of its payment; whole, it and its order are refunded. All rows are locked.
 
     Access is not ended here: whoever refunds says whether the subscription ends, too.
     """
@@ -30,6 +31,9 @@ async def return_money(
         updated_at=now,
     )
     await store.invoices.update_invoice(conn, invoice.tenant_id, changed)
+    refunds = await store.payments.list_refunds(conn, payment.tenant_id, payment.id)
+    for refund in arrived(refunds, payment.refunded_cents, now):
+        await store.payments.update_refund(conn, payment.tenant_id, refund)
     await note_order(
         conn, invoice.tenant_id, invoice.order_id, "refunded", now=now, refunded_cents=payment.refunded_cents
     )
