@@ -63,9 +63,9 @@ async def sign_in(
     new_hash = None if passwords.is_current(user.password_hash) else await passwords.hash(password)
     try:
         async with platform_transaction(db) as conn:
+            user = await _held(conn, user, new_hash, now)
             await store.sessions.give_back_try(conn, ADDRESS.key(caller.network), ADDRESS.emission)
             await store.sessions.give_back_tries(conn, ACCOUNT.key(account))
-            user = await _held(conn, user, new_hash, now)
             seat = await choose_seat(conn, user, tenant_id)
             if await store.totp.has_second_factor(conn, user.id):
                 return await _challenge(conn, user, seat.tenant_id, terms, now)

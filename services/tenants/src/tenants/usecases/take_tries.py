@@ -11,8 +11,8 @@ from tenants.domain.rate import Limit
 async def take_tries(db: Database, *tries: tuple[Limit, str]) -> None:
     """Counts one try of each (limit, who), in a transaction of its own: what is tried may fail, the count stays.
 
-    Everybody names wider limits first: the rows are locked in that order, so that nobody waits in a circle. Raises
-    TooManyRequests when one of them is used up; those before it have counted the try.
+    Everybody names wider limits first, and gives back in that order, after the person's row: so nobody waits in a
+    circle. Raises TooManyRequests when one of them is used up; those before it have counted the try.
     """
     async with platform_transaction(db) as conn:
         for limit, who in tries:
