@@ -85,8 +85,8 @@ async def test_what_is_no_refresh_token(start: Any) -> None:
     for token in ("", "x", data["accessToken"], data["refreshToken"][:-1], data["refreshToken"] + " ", "\u202e" * 40):
         status, body = await refreshed(tenants, token)
         assert (status, body["code"]) == (401, "invalid_refresh_token"), token
-    for body in ({}, None):
-        assert (await public(tenants, "/auth/refresh", body)).status_code == 401
+    assert (await public(tenants, "/auth/refresh", {})).status_code == 401
+    assert (await public(tenants, "/auth/refresh")).status_code == 401
     for body, status in (
         ({"refreshToken": 1}, 422),
         ({"refreshToken": "x" * 2000}, 422),

@@ -21,7 +21,7 @@ def watched(patch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     seen: list[str] = []
     execute, with_arguments, check = (
         asyncpg.Connection.execute,
-        asyncpg.Connection._execute,
+        asyncpg.Connection._execute,  # type: ignore[attr-defined]  # every query with arguments ends there
         Passwords._argon2,
     )
 
