@@ -8,14 +8,16 @@ from bus.topology import RETRY_DELAYS_S, UNROUTED, dead_queue, delay_queue
 
 FOREIGN_QUEUES = ("mail_queue",)
 #: Queues of services beside the one that bears the service's name.
-OTHER_QUEUES = {"billing": ("billing.provider_events",)}
+OTHER_QUEUES = {"billing": ("billing.provider_events", "billing.people", "billing.tenant_claims")}
+#: How long their messages wait, where it is not the product's usual time.
+OTHER_DELAYS_S = {"billing.tenant_claims": (5.0, 300.0, 3600.0, 21600.0)}
 
 
 def names_of(service: str) -> tuple[list[str], list[str]]:
     """The queues and the exchanges that a service of this name declares."""
     queues: list[str] = []
     for queue in (service, *OTHER_QUEUES.get(service, ())):
-        delays = [delay_queue(queue, delay_s) for delay_s in RETRY_DELAYS_S]
+        delays = [delay_queue(queue, delay_s) for delay_s in OTHER_DELAYS_S.get(queue, RETRY_DELAYS_S)]
         queues += [queue, *delays, dead_queue(queue)]
     return queues, [f"{service}.events"]
 

@@ -7,7 +7,7 @@ from litestar import Litestar
 from billing.accounts import Accounts
 from billing.api import ROUTES
 from billing.api.intake import Intake
-from billing.events import HANDLERS, outputs, provider_events
+from billing.events import HANDLERS, outputs, people, provider_events, tenant_claims
 from billing.settings import Settings
 from billing.usecases.run_schedules import run_schedules
 from chassis.app import create_app
@@ -40,7 +40,7 @@ def build(env: Mapping[str, str]) -> Litestar:
         settings=settings,
         routes=ROUTES,
         handlers=(*HANDLERS, *outputs(nexus_events=settings.nexus_events, n8n=n8n is not None)),
-        queues=[provider_events(accounts)],
+        queues=[provider_events(accounts), tenant_claims(accounts, box, settings.terms), people(box)],
         workers=[scheduler],
         resources=[lambda: accounts, lambda: intake, *([lambda: n8n] if n8n else [])],
         dependencies={
