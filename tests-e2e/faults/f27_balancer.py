@@ -1,15 +1,20 @@
-"""A TCP load balancer as a cluster has one: new connections go only to instances whose readiness answers 200."""
+"""A TCP load balancer as a cluster has one: new connections go only to instances whose readiness answers 200.
+
+It is a process of its own: in the rig's loop each connection would wait for the ledger's fsyncs. `balancing` runs this
+file with the instances' URLs; it prints its own URL, and balances until its standard input ends.
+"""
 
 import asyncio
 import contextlib
 import itertools
+import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
-from stack import LOOPBACK
-
+LOOPBACK = "127.0.0.1"
 PROBE_EVERY_S = 0.25
+CONNECT_S = 3.0
 
 
 class Balancer:
@@ -17,7 +22,7 @@ class Balancer:
 
     def __init__(self, urls: Sequence[str]) -> None:
         self._instances = [(urlsplit(url).hostname or LOOPBACK, urlsplit(url).port or 80) for url in urls]
-        self._ready: set[tuple[str, int]] = set()
+        self._ready = dict.fromkeys(self._instances, True)
         self._turn = itertools.count()
         self._server: asyncio.Server | None = None
         self._sessions: set[asyncio.Task[None]] = set()
@@ -44,8 +49,9 @@ class Balancer:
 
     async def _probe(self) -> None:
         while True:
-            ready = await asyncio.gather(*(_is_ready(host, port) for host, port in self._instances))
-            self._ready = {one for one, up in zip(self._instances, ready, strict=True) if up}
+            answers = await asyncio.gather(*(_is_ready(host, port) for host, port in self._instances))
+            told = zip(self._instances, answers, strict=True)
+            self._ready.update({one: up for one, up in told if up is not None})
             await asyncio.sleep(PROBE_EVERY_S)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -53,12 +59,12 @@ class Balancer:
         assert task is not None
         self._sessions.add(task)
         try:
-            start = next(self._turn)
-            ready = [one for one in self._instances if one in self._ready] or self._instances
-            for attempt in range(len(ready)):
-                host, port = ready[(start + attempt) % len(ready)]
-                with contextlib.suppress(OSError):
-                    behind = await asyncio.open_connection(host, port)
+            start = next(self._turn) % len(self._instances)
+            in_turn = self._instances[start:] + self._instances[:start]
+            for host, port in sorted(in_turn, key=lambda one: not self._ready[one]):  # others only when those fail
+                with contextlib.suppress(OSError, TimeoutError):
+                    async with asyncio.timeout(CONNECT_S):
+                        behind = await asyncio.open_connection(host, port)
                     break
             else:
                 return
@@ -83,13 +89,45 @@ async def _copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> N
                 target.close()
 
 
-async def _is_ready(host: str, port: int) -> bool:
+async def _is_ready(host: str, port: int) -> bool | None:
+    """What the instance says of itself; None when it says nothing in time, which is no word against it."""
     try:
         async with asyncio.timeout(1):
             reader, writer = await asyncio.open_connection(host, port)
             writer.write(b"GET /health/ready HTTP/1.1\r\nHost: probe\r\nConnection: close\r\n\r\n")
             status = await reader.readline()
             writer.close()
-    except (OSError, TimeoutError):
+    except TimeoutError:
+        return None
+    except OSError:
         return False
     return b" 200 " in status
+
+
+@asynccontextmanager
+async def balancing(urls: Sequence[str]) -> AsyncIterator[str]:
+    """The URL of a balancer in front of these instances, while the block runs."""
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, __file__, *urls, stdin=pipe, stdout=pipe, start_new_session=True
+    )
+    assert process.stdout is not None
+    try:
+        yield (await process.stdout.readline()).decode().strip()
+        await process.communicate(b"")  # its standard input ends
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def main(urls: Sequence[str]) -> None:
+    """Balance until standard input ends."""
+    async with Balancer(urls).running() as balancer:
+        await asyncio.sleep(2 * PROBE_EVERY_S)  # its first look at who is ready
+        print(balancer.url, flush=True)
+        await asyncio.to_thread(sys.stdin.read)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1:]))
