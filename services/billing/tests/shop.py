@@ -260,8 +260,8 @@ async def a_shop(db: Database, box: SecretBox, **options: Any) -> AsyncIterator[
         asaas = await stack.enter_async_context(FakeAsaas())
         pagbank = await stack.enter_async_context(FakePagBank())
         credentials = PlatformCredentials(
-            stripe_key="sk_test_fake",
-            stripe_webhook_secrets=("whsec_fake",),
+            stripe_key=stripe.front.api_key,
+            stripe_webhook_secrets=(stripe.webhook_secret,),
             stripe_base=stripe.url,
             asaas_key=asaas.api_key,
             asaas_webhook_tokens=("asaas-token-of-the-tests-that-is-long",),
