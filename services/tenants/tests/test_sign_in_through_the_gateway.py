@@ -1,0 +1,144 @@
+"""The whole way of a browser: over sockets, through the gateway, with cookies that only known pages may use."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest_asyncio
+
+from chassis.db import Database
+from chassis.serve import serve_apps
+from gateway.app import build as build_gateway
+from tenants.app import build
+from testkit.embedded.process import free_port
+from testkit.tokens import Identities
+
+from .sign_in_records import PASSWORD, an_owner
+
+APP = "https://app.example.com"
+LOGIN = {"email": "ana@example.com", "password": PASSWORD}
+
+
+class Edge:
+    """A gateway in front of the service, and the service's database."""
+
+    def __init__(self, url: str, db: Database) -> None:
+        self.url = url
+        self.db = db
+
+    def browser(self, origin: str | None = APP) -> httpx.AsyncClient:
+        """A client that keeps cookies, as a page of `origin` would."""
+        return httpx.AsyncClient(base_url=self.url, headers={"Origin": origin} if origin else {}, timeout=30)
+
+
+@pytest_asyncio.fixture
+async def edge(service_env: Any, identities: Identities) -> AsyncIterator[Edge]:
+    env = await service_env(
+        "tenants", JWT_SECRET=identities.jwt_secret, COOKIE_SECURE="false", ROLE="api", SHUTDOWN_GRACE_S="3"
+    )
+    port = free_port()
+    gateway = build_gateway(
+        {
+            "JWT_SECRET": identities.jwt_secret,
+            "INTERNAL_SIGNING_KEY": identities.private_key,
+            "PORT": str(port),
+            "METRICS_PORT": str(free_port()),
+            "LOG_LEVEL": "error",
+            "ENVIRONMENT": "local",
+            "CORS_ORIGINS": APP,
+            "RATE_LIMIT_ANONYMOUS_REQUESTS": "0",
+            "RATE_LIMIT_REQUESTS": "0",
+            "AMQP_URL": env["AMQP_URL"],
+            "UPSTREAM_TENANTS": f"http://127.0.0.1:{env['PORT']}",
+            "DRAIN_WAIT_S": "0",
+        }
+    )
+    app = build(env)
+    stop, started = asyncio.Event(), asyncio.Event()
+    task = asyncio.create_task(serve_apps([app.state.served, gateway], stop=stop, on_started=started.set))
+    await asyncio.wait({task, asyncio.create_task(started.wait())}, return_when=asyncio.FIRST_COMPLETED)
+    assert started.is_set(), "they did not start"
+    url = f"http://127.0.0.1:{port}"
+    async with httpx.AsyncClient(base_url=url) as http:
+        for _ in range(200):
+            if (await http.post("/auth/login", json=LOGIN)).status_code == 401:
+                break
+            await asyncio.sleep(0.05)
+    async with app.state.runtime.db.platform.acquire() as conn:
+        await conn.execute("DELETE FROM rate_limits")
+    yield Edge(url, app.state.runtime.db)
+    stop.set()
+    await task
+
+
+async def test_a_browser_lives_on_its_cookies(edge: Edge) -> None:
+    user, tenant = await an_owner(edge.db)
+    async with edge.browser() as browser:
+        answer = await browser.post("/api/auth/login", json=LOGIN | {"cookie": True})
+        assert answer.status_code == 200, answer.text
+        me = await browser.get("/auth/me")
+        assert (me.status_code, me.json()["data"]["tenantId"]) == (200, str(tenant.tenant_id))
+        old = browser.cookies.get("jwt")
+        for path in ("/auth/refresh", "/api/auth/refresh"):
+            answer = await browser.post(path)
+            # The first one spends the token that the other path's cookie holds too; both are set anew.
+            assert answer.status_code == 200, answer.text
+        assert browser.cookies.get("jwt") != old
+        assert (await browser.get("/api/me")).json()["userId"] == str(user.id)
+        assert (await browser.post("/auth/logout")).status_code == 200
+        assert (await browser.get("/auth/me")).status_code == 401
+        assert (await browser.post("/auth/refresh")).status_code == 401
+
+
+async def test_a_foreign_page_changes_nothing(edge: Edge) -> None:
+    """Were a browser to send the cookies along: neither refreshed nor signed out, and no token shown (B7)."""
+    await an_owner(edge.db)
+    async with edge.browser() as browser:
+        await browser.post("/auth/login", json=LOGIN | {"cookie": True})
+        jar = "; ".join(f"{cookie.name}={cookie.value}" for cookie in browser.cookies.jar if cookie.path != "/api/auth")
+    tried = 0
+    for origin in ("https://evil.example", "null", "https://evil.app.example.com", None, "http://app.example.com"):
+        for path in ("/auth/refresh", "/auth/refresh-token", "/api/auth/refresh", "/auth/logout"):
+            for kind, content in (("application/json", b"{}"), ("text/plain", b"{}"), (None, b"")):
+                headers = (
+                    {"Cookie": jar} | ({"Content-Type": kind} if kind else {}) | ({"Origin": origin} if origin else {})
+                )
+                async with httpx.AsyncClient(base_url=edge.url) as http:
+                    answer = await http.post(path, headers=headers, content=content)
+                assert answer.status_code in ((401, 415) if "refresh" in path else (200, 415)), (origin, path, kind)
+                assert "accessToken" not in answer.text
+                tried += 1
+    assert tried == 60
+    async with edge.db.platform.acquire() as conn:
+        assert await conn.fetchval("SELECT count(*) FROM refresh_families WHERE revoked_at IS NOT NULL") == 0
+        assert await conn.fetchval("SELECT count(*) FROM refresh_tokens WHERE used_at IS NOT NULL") == 0
+
+
+async def test_an_expired_token_beside_it_does_not_stop_a_refresh(edge: Edge) -> None:
+    await an_owner(edge.db)
+    async with edge.browser(None) as client:
+        data = (await client.post("/auth/login", json=LOGIN)).json()["data"]
+        headers = {"Authorization": "Bearer " + data["accessToken"][:-4] + "AAAA"}
+        body = {"refreshToken": data["refreshToken"]}
+        answer = await client.post("/auth/refresh", json=body, headers=headers)
+        assert answer.status_code == 200, answer.text
+        assert (await client.get("/auth/me", headers=headers)).status_code == 401
+        fresh = {"Authorization": "Bearer " + answer.json()["data"]["accessToken"]}
+        assert (await client.get("/auth/profile", headers=fresh)).status_code == 200
+
+
+async def test_a_forged_address_gives_no_more_tries(edge: Edge) -> None:
+    """Seed 002 believed any X-Forwarded-For: each spelling of it, each header like it, and many at once."""
+    await an_owner(edge.db)
+
+    async def guess(client: httpx.AsyncClient, n: int) -> int:
+        forged = f"198.51.{n // 250}.{n % 250}"
+        names = ("X-Forwarded-For", "x-forwarded-for", "X-Real-IP", "Forwarded", "X-Client-IP", "X_Forwarded_For")
+        headers = {names[n % 6]: f"for={forged}" if n % 6 == 3 else forged, "CF-Connecting-IP": forged}
+        body = {"email": f"user{n}@example.com", "password": "a guess"}
+        return (await client.post("/auth/login", json=body, headers=headers)).status_code
+
+    async with edge.browser(None) as client:
+        statuses = [await guess(client, n) for n in range(48)]
+    assert statuses == [401] * 40 + [429] * 8
