@@ -104,6 +104,35 @@ async def list_entries(conn: Connection, tenant_id: UUID, order_id: UUID) -> lis
     )
 
 
+class OrderTrail(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of an order: its subscription, the invoices of both, and the payments of those, oldest first."""
+
+    subscription_id: UUID | None
+    invoice_ids: list[UUID]
+    payment_ids: list[UUID]
+
+
+async def get_trail(conn: Connection, tenant_id: UUID, order_id: UUID) -> OrderTrail:
+    """What came of the order; empty for one that is not there."""
+    row = await conn.fetchrow(
+        """
+        WITH brought AS (SELECT id FROM subscriptions WHERE tenant_id = $1 AND order_id = $2),
+             owed AS (SELECT id FROM invoices
+                      WHERE tenant_id = $1 AND (order_id = $2 OR subscription_id = (SELECT id FROM brought)))
+        SELECT (SELECT id FROM brought) AS subscription_id,
+               ARRAY(SELECT id FROM owed ORDER BY id) AS invoice_ids,
+               ARRAY(SELECT id FROM payments
+                     WHERE tenant_id = $1 AND invoice_id IN (SELECT id FROM owed) ORDER BY id) AS payment_ids
+        """,
+        tenant_id,
+        order_id,
+    )
+    assert row is not None
+    return OrderTrail(
+        subscription_id=row["subscription_id"], invoice_ids=row["invoice_ids"], payment_ids=row["payment_ids"]
+    )
+
+
 async def list_expired(conn: Connection, now: datetime, limit: int) -> list[Order]:
     """Pending orders past their time, of whatever tenant. For a platform transaction."""
     return read_all(
