@@ -66,6 +66,7 @@ class _Chargeback(msgspec.Struct, kw_only=True):
 class _Payment(msgspec.Struct, rename="camel", kw_only=True):
     id: str
     value: Decimal
+    original_value: Decimal | None = None  # set when it was paid late, with fine and interest: `value` has them then
     status: str
     billing_type: str = "UNDEFINED"
     customer: str | None = None
@@ -140,11 +141,14 @@ def moment(text: str | None) -> datetime | None:
 def payment_state(raw: Mapping[str, object]) -> PaymentState:
     """A payment object of Asaas in our words.
 
+    The amount is what was asked for: a fine and interest that came on top are the seller's, and settle nothing more.
     `paid_at` is the first instant of the day on which it was paid: Asaas tells no time of day.
     Raises BadGateway when it cannot be read.
     """
     payment = read(raw, _Payment)
     amount_cents = cents(payment.value)
+    if payment.original_value is not None and 0 < payment.original_value < payment.value:
+        amount_cents = cents(payment.original_value)
     refunded_cents = min(amount_cents, sum(cents(one.value) for one in payment.refunds or () if one.status == "DONE"))
     status = _status(payment, amount_cents, refunded_cents)
     if status is PaymentStatus.REFUNDED:
