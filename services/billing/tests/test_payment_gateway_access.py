@@ -55,6 +55,8 @@ OPERATIONS: list[tuple[str, str, Any, str]] = [
     ("POST", f"{G}/asaas/webhook/test", None, "billing:configure"),
     ("GET", f"{G}/webhooks/logs", None, "billing:configure"),
     ("POST", f"{G}/webhooks/{{event}}/retry", None, "billing:configure"),
+    ("POST", f"{G}/charges/asaas/{{charge}}/refund", {}, "payments:refund"),
+    ("POST", f"{G}/asaas/charges/{{charge}}/refund", {}, "payments:refund"),
     ("POST", f"{G}/asaas/charges/{{charge}}/cancel", None, "billing:write"),
     ("DELETE", f"{G}/config/asaas/sandbox", None, "billing:configure"),
 ]

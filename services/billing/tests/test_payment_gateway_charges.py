@@ -240,6 +240,24 @@ async def test_discount_fine_and_interest_are_passed_on(
     assert (sent["fine"], sent["interest"], sent["value"]) == ({"value": 2.5}, {"value": 1}, 123.45)
 
 
+async def test_a_charge_that_is_paid_late_with_its_fine_is_paid(
+    billing: RunningService, tenant: UUID, asaas: FakeAsaas
+) -> None:
+    """Asaas then says the larger sum, and the one that was asked for beside it: that one settles the invoice."""
+    ana = await customer(billing, tenant)
+    made = (await charge(billing, tenant, ana["gatewayCustomerId"], billingType="BOLETO", fine={"value": 2})).json()
+    asaas.overdue(made["id"])
+    await billing.call("GET", f"{CHARGES}/asaas/{made['id']}", tenant)
+    asaas.pay(made["id"])
+    asaas.world.payments[made["id"]] |= {"originalValue": 12345, "value": 12592}
+    read = await billing.call("GET", f"{CHARGES}/asaas/{made['id']}", tenant)
+    assert (read.json()["value"], read.json()["originalValue"]) == (125.92, 123.45)
+    [payment] = await payments(billing, tenant)
+    assert (payment.status.value, payment.amount_cents, payment.review_reason) == ("paid", 12345, None)
+    async with transaction(billing.db, tenant) as conn:
+        assert (await store.invoices.get_invoice(conn, tenant, payment.invoice_id)).status.value == "paid"
+
+
 async def test_one_person_is_one_customer(billing: RunningService, tenant: UUID, asaas: FakeAsaas) -> None:
     first = await customer(billing, tenant, leadId="lead-1")
     renamed = await customer(billing, tenant, leadId="lead-1", name="Ana S. Souza")
@@ -349,6 +367,62 @@ async def test_a_charge_is_withdrawn(billing: RunningService, tenant: UUID, asaa
     refused = await billing.call("POST", f"/payment-gateway/asaas/charges/{paid['id']}/cancel", tenant)
     assert refused.status_code in (409, 422), refused.text
     assert asaas.payment(paid["id"])["deleted"] is False
+
+
+@pytest.mark.parametrize("gateway", ["asaas", "pagbank"])
+async def test_refunds(
+    billing: RunningService, tenant: UUID, asaas: FakeAsaas, pagbank: FakePagBank, gateway: str
+) -> None:
+    """Part of it, once for its key, by either dialect; then what is left; never more than was paid."""
+    ana = await customer(billing, tenant, gateway)
+    made = (await charge(billing, tenant, ana["gatewayCustomerId"], gateway)).json()
+    first, second = (
+        f"{CHARGES}/{gateway}/{made['id']}/refund",
+        f"/payment-gateway/{gateway}/charges/{made['id']}/refund",
+    )
+    early = await billing.call("POST", first, tenant, json={})
+    assert (early.status_code, early.json()["code"]) == (409, "not_refundable"), early.text
+    (asaas if gateway == "asaas" else pagbank).pay(made["id"])
+    headers = {"Idempotency-Key": "r-1"}
+    body = {"value": 23.45, "description": "half"}
+    answers = await asyncio.gather(*(billing.call("POST", first, tenant, json=body, headers=headers) for _ in range(3)))
+    assert {answer.status_code for answer in answers} == {200}, [answer.text for answer in answers]
+    [payment] = await payments(billing, tenant)
+    assert (payment.refunded_cents, payment.status.value) == (2345, "partially_refunded")
+    for value, status in ((0, 422), (0.001, 422), (100.01, 409)):
+        assert (await billing.call("POST", second, tenant, json={"value": value})).status_code == status, value
+    rest = await billing.call("POST", second, tenant, json={})
+    assert rest.status_code == 200, rest.text
+    assert rest.json()["data"]["refundedValue"] == 123.45
+    [payment] = await payments(billing, tenant)
+    assert (payment.refunded_cents, payment.status.value) == (12345, "refunded")
+    told = await billing.told("billing.payment.refunded.v1")
+    assert [one["amount_refunded_cents"] for one in told] == [2345, 10000]
+    unknown = await billing.call("POST", f"{CHARGES}/{gateway}/pay_unknown/refund", tenant, json={})
+    assert unknown.status_code == 404
+
+
+async def test_a_charge_that_was_made_elsewhere_is_read_but_not_refunded(
+    billing: RunningService, tenant: UUID, asaas: FakeAsaas
+) -> None:
+    ana = await customer(billing, tenant)
+    async with AsaasApi(ASAAS_KEY, base_url=asaas.url) as api:
+        await api._http.ask(
+            "POST",
+            "/payments",
+            json={"customer": ana["gatewayCustomerId"], "billingType": "PIX", "value": 10, "dueDate": due()},
+        )
+    [foreign] = asaas.world.payments
+    asaas.pay(foreign)
+    read = await billing.call("GET", f"{CHARGES}/asaas/{foreign}", tenant)
+    assert (read.status_code, read.json()["status"]) == (200, "RECEIVED")
+    pix = await billing.call("GET", f"{CHARGES}/asaas/{foreign}/pix", tenant)
+    assert pix.status_code == 200, pix.text
+    refused = await billing.call("POST", f"{CHARGES}/asaas/{foreign}/refund", tenant, json={})
+    assert refused.status_code == 404
+    assert asaas.payment(foreign)["status"] == "RECEIVED"
+    assert await payments(billing, tenant) == []
+    assert (await billing.call("GET", f"/payment-gateway/asaas/charges/{foreign}", tenant)).status_code == 404
 
 
 async def test_pagbank_charges_too(billing: RunningService, tenant: UUID, pagbank: FakePagBank) -> None:

@@ -21,6 +21,8 @@ from billing.domain.provider_events import EventSource, NewProviderEvent
 from billing.domain.providers import Notice, PaymentStatus, Provider
 from billing.usecases.close_open_calls import close_open_calls
 from billing.usecases.plan_customer import plan_customer
+from billing.usecases.poll_pending_payments import poll_pending_payments
+from billing.usecases.request_refund import request_refund
 from billing.usecases.run_each import run_each
 from billing.usecases.run_schedules import Schedule, run_schedules
 from billing.usecases.save_provider_account import save_provider_account
@@ -255,6 +257,30 @@ async def test_a_customer_whose_answer_was_lost_is_linked(shop: Shop, box: Secre
     assert (made["id"], made["cpfCnpj"]) == (external_id, "52998224725")
     [call] = await calls(shop.db)
     assert "52998224725" not in str(call)
+
+
+async def test_a_refund_that_a_crash_left_unasked_is_asked_for_once(shop: Shop, box: SecretBox) -> None:
+    payment = await shop.charge(Provider.ASAAS)
+    assert payment.external_id is not None
+    shop.asaas.pay(payment.external_id)
+    await poll_pending_payments(shop.db, shop.accounts, clock=after(minutes=4))
+    async with transaction(shop.db, payment.tenant_id) as conn:
+        refund = await request_refund(
+            conn, payment.tenant_id, payment.id, amount_cents=None, reason=None, is_keyed=True,
+            may_refund_sales=True, actor=AuditActor(type="user", id="u"), now=utc_now(),
+        )  # fmt: skip
+    assert (await close(shop, box, after(minutes=4)))["seen"] == 0
+    shop.asaas.server.faults = [Fault.FAIL_500] * 3
+    assert (await close(shop, box, after(minutes=6)))["failed"] == 1
+    shop.asaas.server.faults = []
+    counts = await asyncio.gather(*(close(shop, box, after(minutes=8)) for _ in range(2)))
+    assert sum(count["failed"] for count in counts) == 0
+    async with transaction(shop.db, payment.tenant_id) as conn:
+        [done] = await store.payments.list_refunds(conn, payment.tenant_id, payment.id)
+    assert (done.id, done.status.value) == (refund.id, "done")
+    [made] = shop.asaas.payment(payment.external_id)["refunds"]
+    assert made["value"] == 247
+    assert (await close(shop, box, after(days=1)))["seen"] == 0
 
 
 async def stuck_event(db: Database, received_at: datetime) -> UUID:

@@ -86,3 +86,35 @@ async def list_customers(
         payment_ids,
     )
     return {row["id"]: ChargedCustomer(row["lead_id"], row["external_id"]) for row in rows}
+
+
+class OpenRefund(msgspec.Struct, frozen=True):
+    """A refund whose answer is not known."""
+
+    tenant_id: UUID
+    id: UUID
+
+
+async def list_open_refunds(conn: Connection, now: datetime, *, first_after_s: float, limit: int) -> list[OpenRefund]:
+    """Refunds that nobody has brought to an end and that are due for another try, the longest idle first.
+
+    As calls are: one that was never asked for after `first_after_s`, others after a minute, two, and so on up to an
+    hour. For a platform transaction.
+    """
+    rows = await conn.fetch(
+        """
+        SELECT r.tenant_id, r.id
+        FROM refunds r
+        JOIN payments p ON p.tenant_id = r.tenant_id AND p.id = r.payment_id
+        LEFT JOIN provider_calls c
+               ON c.tenant_id = r.tenant_id AND c.provider = p.provider AND c.key = 'refund-' || r.id
+        WHERE r.status = 'requested' AND COALESCE(c.updated_at, r.created_at) + CASE COALESCE(c.attempts, 0)
+              WHEN 0 THEN make_interval(secs => $2)
+              ELSE LEAST(interval '1 hour', interval '1 minute' * power(2, LEAST(c.attempts, 10) - 1)) END <= $1
+        ORDER BY COALESCE(c.updated_at, r.created_at) LIMIT $3
+        """,
+        now,
+        first_after_s,
+        limit,
+    )
+    return [OpenRefund(row["tenant_id"], row["id"]) for row in rows]

@@ -8,9 +8,11 @@ from billing import store
 from billing.accounts import Accounts
 from billing.domain.charging import CANCEL, CHARGE, CUSTOMER
 from billing.domain.providers import Provider
+from billing.store.charges import OpenRefund
 from billing.store.provider_calls import ProviderCall
 from billing.usecases.cancel_charge import cancel_charge
 from billing.usecases.create_pix import create_pix
+from billing.usecases.refund_payment import refund_payment
 from billing.usecases.register_customer import register_customer
 from billing.usecases.request_charge import request_charge
 from billing.usecases.run_each import run_each
@@ -31,10 +33,10 @@ _STRIPE_GIVES_UP_AFTER: Final = timedelta(hours=23)
 async def close_open_calls(
     db: Database, accounts: Accounts, *, box: SecretBox, nexus_events: bool, clock: Clock
 ) -> dict[str, int]:
-    """Counts of open calls that were due for another try: charges, their withdrawal, and customers.
+    """Counts of open calls that were due for another try: charges, their withdrawal, customers, and refunds.
 
     An answer that was lost is asked for a minute later, then ever more rarely. After three days (23 hours at Stripe)
-    the call is given up: a charge that may or may not exist there is put under review.
+    the call is given up, and a charge with it, which says so; a refund is not, since its money is owed.
     """
 
     async def act(call: ProviderCall) -> bool:
@@ -71,9 +73,21 @@ async def close_open_calls(
             calls = await store.provider_calls.list_open(
                 conn, operation, clock(), first_after_s=_FIRST_AFTER_S, limit=_BATCH
             )
-        for name, count in (await run_each("open_calls", calls, act)).items():
-            counts[name] += count
+        _add(counts, await run_each("open_calls", calls, act))
+    async with platform_transaction(db) as conn:
+        refunds = await store.charges.list_open_refunds(conn, clock(), first_after_s=_FIRST_AFTER_S, limit=_BATCH)
+
+    async def refund(one: OpenRefund) -> bool:
+        await refund_payment(db, one.tenant_id, one.id, accounts=accounts, clock=clock)
+        return True
+
+    _add(counts, await run_each("open_refunds", refunds, refund))
     return counts
+
+
+def _add(counts: dict[str, int], more: dict[str, int]) -> None:
+    for name, count in more.items():
+        counts[name] += count
 
 
 def _subject(call: ProviderCall) -> UUID:

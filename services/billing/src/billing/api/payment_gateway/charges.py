@@ -20,8 +20,9 @@ from billing.api.payment_gateway.charging import (
     customer_of,
     make_charge,
     pix_of,
+    refund_charge,
 )
-from billing.api.payment_gateway.shapes import ChargeFields, Reference, raw_charge, stranger
+from billing.api.payment_gateway.shapes import ChargeFields, Reference, RefundFields, raw_charge, stranger
 from billing.api.seed_errors import seed_errors
 from billing.asaas_api import AsaasApi
 from billing.domain.charging import ChargeOptions
@@ -171,6 +172,30 @@ async def get_charge_pix(
     return answer(await pix_of(Desk(db, identity, clock, box, accounts, charge_options), gateway, charge_id))
 
 
+@post(
+    "/payment-gateway/charges/{gateway:str}/{charge_id:str}/refund",
+    guards=[requires("payments:refund")],
+    status_code=200,
+    exception_handlers=seed_errors("error"),
+)
+async def post_charge_refund(
+    data: JSONBody[RefundFields],
+    request: StrictRequest,
+    db: NamedDependency[Database],
+    identity: NamedDependency[Identity],
+    clock: NamedDependency[Clock],
+    box: NamedDependency[SecretBox],
+    accounts: NamedDependency[Accounts],
+    charge_options: NamedDependency[ChargeOptions],
+    gateway: FromPath[Provider],
+    charge_id: FromPath[str],
+) -> Answer[Raw]:
+    """Gives `value` of a paid charge back, or what is left of it. An Idempotency-Key does so once."""
+    desk = Desk(db, identity, clock, box, accounts, charge_options)
+    payment, headers = await refund_charge(desk, data, gateway, charge_id, request)
+    return answer(raw_charge(payment, await customer_of(desk, payment)), headers)
+
+
 async def _listed(
     desk: Desk, gateway: Provider, reference: Reference | None, status: str | None, limit: int, offset: int
 ) -> Raw:
@@ -200,4 +225,4 @@ def _in_their_words(raw: dict[str, Any], words: dict[UUID, str | None]) -> Raw:
     return shown(raw, words[payment_id]) if payment_id in words else stranger(raw)
 
 
-ROUTES: list[Any] = [post_charge, list_charges, get_charge, get_charge_pix]
+ROUTES: list[Any] = [post_charge, list_charges, get_charge, get_charge_pix, post_charge_refund]

@@ -9,6 +9,7 @@ import msgspec
 
 from billing import store
 from billing.accounts import Accounts
+from billing.api.access import actor_of
 from billing.api.payment_gateway.answers import cents_of
 from billing.api.payment_gateway.shapes import ChargeFields, RefundFields
 from billing.asaas_api import AsaasApi
@@ -23,11 +24,13 @@ from billing.usecases.choose_account import choose_account
 from billing.usecases.create_charge import create_charge
 from billing.usecases.locate_charge import locate_charge
 from billing.usecases.refresh_charge import refresh_charge
+from billing.usecases.refund_payment import refund_payment
 from billing.usecases.request_charge import request_charge
+from billing.usecases.request_refund import request_refund
 from chassis.body_guard import StrictRequest
 from chassis.clock import Clock
 from chassis.db import Connection, Database, transaction
-from chassis.idempotency import once
+from chassis.idempotency import KEY_HEADER, once
 from chassis.identity import Identity, tenant_of
 from chassis.secrets import SecretBox
 from contracts.errors import NotFound
@@ -51,6 +54,10 @@ class Desk(msgspec.Struct, frozen=True):
 
 class _Planned(msgspec.Struct, frozen=True):
     payment_id: UUID
+
+
+class _Intended(msgspec.Struct, frozen=True):
+    refund_id: UUID
 
 
 class PixImage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -152,9 +159,39 @@ async def customer_of(desk: Desk, payment: Payment) -> ChargedCustomer | None:
         )
 
 
-def refund_cents(data: RefundFields) -> int | None:
-    """How much is to go back; None for all that is left."""
-    return None if data.value is None else cents_of(data.value)
+async def refund_charge(
+    desk: Desk, data: RefundFields, gateway: Provider, name: str, request: StrictRequest
+) -> tuple[Payment, Mapping[str, str]]:
+    """The charge after so much of it went back, and the headers that say whether this repeats an answer.
+
+    With an Idempotency-Key it goes back once; without one, what repeats an open refund is that refund. Raises NotFound
+    for a charge that was not made here, Conflict for one without money, or for more than is left of it.
+    """
+    charge = await own_charge(desk, gateway, name)
+    if not charge.is_settled:  # the hint that it was paid may have been lost
+        charge = await refresh_charge(desk.db, desk.accounts, desk.tenant_id, charge.id, clock=desk.clock)
+    amount_cents = None if data.value is None else cents_of(data.value)
+
+    async def intend(conn: Connection) -> _Intended:
+        refund = await request_refund(
+            conn,
+            desk.tenant_id,
+            charge.id,
+            amount_cents=amount_cents,
+            reason=data.description or None,
+            is_keyed=KEY_HEADER in request.headers,
+            may_refund_sales=False,
+            actor=actor_of(desk.identity),
+            now=desk.clock(),
+        )
+        return _Intended(refund.id)
+
+    stored = await once(request, desk.db, data, intend, status=200)
+    intended = msgspec.json.decode(stored.content, type=_Intended)
+    refunded = await refund_payment(
+        desk.db, desk.tenant_id, intended.refund_id, accounts=desk.accounts, clock=desk.clock
+    )
+    return refunded.payment, dict(stored.headers)
 
 
 def _drawn(copy_paste: str, expires: str | None) -> PixImage:

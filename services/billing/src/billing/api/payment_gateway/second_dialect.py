@@ -12,10 +12,25 @@ from billing import store
 from billing.accounts import Accounts
 from billing.api.payment_gateway.answers import Answer, Envelope, enveloped
 from billing.api.payment_gateway.charges import CustomerName
-from billing.api.payment_gateway.charging import Desk, current_charge, customer_of, make_charge, own_charge, pix_of
+from billing.api.payment_gateway.charging import (
+    Desk,
+    current_charge,
+    customer_of,
+    make_charge,
+    own_charge,
+    pix_of,
+    refund_charge,
+)
 from billing.api.payment_gateway.config import GUARDS
 from billing.api.payment_gateway.customers import find_of_lead, make_customer
-from billing.api.payment_gateway.shapes import ChargeFields, ChargeView, CustomerFields, CustomerView, charge_view
+from billing.api.payment_gateway.shapes import (
+    ChargeFields,
+    ChargeView,
+    CustomerFields,
+    CustomerView,
+    RefundFields,
+    charge_view,
+)
 from billing.api.seed_errors import seed_errors
 from billing.domain.brazil_days import start_of_day
 from billing.domain.charging import ChargeOptions
@@ -192,6 +207,30 @@ async def cancel_gateway_charge(
     return enveloped(charge_view(payment, await customer_of(desk, payment)))
 
 
+@post(
+    "/payment-gateway/{gateway:str}/charges/{charge_id:str}/refund",
+    guards=[requires("payments:refund")],
+    status_code=200,
+    exception_handlers=seed_errors("error"),
+)
+async def refund_gateway_charge(
+    data: JSONBody[RefundFields],
+    request: StrictRequest,
+    db: NamedDependency[Database],
+    identity: NamedDependency[Identity],
+    clock: NamedDependency[Clock],
+    box: NamedDependency[SecretBox],
+    accounts: NamedDependency[Accounts],
+    charge_options: NamedDependency[ChargeOptions],
+    gateway: FromPath[Provider],
+    charge_id: FromPath[str],
+) -> Answer[Envelope[ChargeView]]:
+    """Gives `value` of a paid charge back, or what is left of it. An Idempotency-Key does so once."""
+    desk = Desk(db, identity, clock, box, accounts, charge_options)
+    payment, headers = await refund_charge(desk, data, gateway, charge_id, request)
+    return enveloped(charge_view(payment, await customer_of(desk, payment)), headers)
+
+
 @get(
     "/payment-gateway/{gateway:str}/charges/{charge_id:str}/pix-qrcode",
     guards=READ,
@@ -240,6 +279,7 @@ ROUTES: list[Any] = [
     post_gateway_charge,
     get_gateway_charge,
     cancel_gateway_charge,
+    refund_gateway_charge,
     get_gateway_charge_pix,
     try_gateway_webhook,
 ]
