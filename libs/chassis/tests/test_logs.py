@@ -56,6 +56,12 @@ def test_by_value(stream: io.StringIO) -> None:
     assert text.count("Traceback") == 2
 
 
+def test_a_path_without_the_secrets_in_it() -> None:
+    scope = {"path": "/reset/abc/of/7", "path_params": {"token": "abc", "id": 7}}
+    assert logs.shown_path(scope) == "/reset/***/of/7"
+    assert logs.shown_path({"path": "/reset/abc"}) == "/reset/abc"
+
+
 def test_every_line_is_json(stream: io.StringIO) -> None:
     log = structlog.get_logger("t")
     log.info("lone \ud800 surrogate", nul="\0", newline="a\nb", thing=object(), number=1, none=None, raw=b"\xff")

@@ -13,6 +13,7 @@ from litestar.types import ASGIApp, Message, Receive, Send
 from bus.trace import current_traceparent
 from chassis.health import Health
 from chassis.identity import HEADER, IdentityVerifier
+from chassis.logs import shown_path
 from chassis.problems import MEDIA_TYPE, headers_of, problem_body
 from chassis.telemetry import Metrics, StartSpan, current_trace_id
 from contracts.errors import Malformed, NotFound, ServiceError, Unauthenticated, Unavailable
@@ -76,7 +77,7 @@ class Edge:
             await self._answer(scope, receive, counted_send)
         except Exception as error:
             if not isinstance(error, ServiceError):
-                structlog.get_logger("chassis").error("request.failed", path=scope["path"], exc_info=error)
+                structlog.get_logger("chassis").error("request.failed", path=shown_path(scope), exc_info=error)
             if status:
                 raise  # the head is out: only the server can break the connection off
             await send_problem(error if isinstance(error, ServiceError) else None, scope["path"], counted_send)
@@ -111,7 +112,7 @@ class Edge:
             "request",
             method=method,
             route=route,
-            path=scope["path"],
+            path=shown_path(scope),
             status=status,
             took_ms=round(took_s * 1000, 1),
             tenant_id=str(identity.tenant_id) if identity else None,

@@ -53,6 +53,15 @@ class Redactor:
         return text.encode("utf-8", "backslashreplace").decode()
 
 
+def shown_path(scope: Any) -> str:
+    """A request's path without the values of parameters that name a secret, as `/reset-password/{token}` does."""
+    path: str = scope["path"]
+    for name, value in (scope.get("path_params") or {}).items():
+        if _SECRET_KEY.search(name):
+            path = path.replace(str(value), _HIDDEN)
+    return path
+
+
 class JsonFormatter(logging.Formatter):
     """A record of structlog or of the standard library, as one redacted line of JSON."""
 

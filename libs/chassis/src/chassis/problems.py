@@ -16,6 +16,7 @@ from litestar.exceptions import (
 )
 from litestar.status_codes import HTTP_413_REQUEST_ENTITY_TOO_LARGE
 
+from chassis.logs import shown_path
 from chassis.telemetry import current_trace_id
 from contracts.errors import (
     Conflict,
@@ -107,7 +108,7 @@ def render(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]
         detail = f"{title}."
         headers = {"Allow": error.headers["allow"]} if error.headers and "allow" in error.headers else {}
     elif known is None:
-        structlog.get_logger("chassis").error("request.failed", path=request.scope["path"], exc_info=error)
+        structlog.get_logger("chassis").error("request.failed", path=shown_path(request.scope), exc_info=error)
         status, code, title = 500, ServiceError.default_code, ServiceError.title
         detail = "Something went wrong on our side; the trace id finds it in our logs."
     else:
