@@ -31,6 +31,7 @@ from stack import (
 from bus.connection import Broker
 from bus.outbox import enqueue
 from bus.relay import run_relay
+from bus.topology import RETRY_DELAYS_S, delay_queue
 from faults.load import QUEUE, CoreConnection, Job
 from faults.observed import OBSERVER, Database, Events, Mail
 from testkit.embedded.broker import EmbeddedBroker, embedded_broker
@@ -44,6 +45,7 @@ from testkit.smtp_server import ScriptedSmtp
 TENANTS = 20
 TEMPLATE = "fault"
 AT_REST_S = 1.0
+RETRIES = tuple(delay_queue(QUEUE, delay_s) for delay_s in RETRY_DELAYS_S)
 SENT = "mailer.email.sent.v1"
 _MARKER = re.compile(r"marker:(\S+) tenant:(\S+)")
 
@@ -248,11 +250,12 @@ class Rig:
             await asyncio.sleep(0.1)
 
     async def unfinished(self) -> dict[str, int]:
-        """What still waits, by place: queues, mails without an end, events not published, events not yet observed."""
+        """What still waits, by place: queues (those of jobs to be tried again too), mails without an end, events not
+        published, events not yet observed."""
         waits = await self.database.unfinished()
         core = CoreConnection(self.broker.url)
         try:
-            for queue in (QUEUE, OBSERVER):
+            for queue in (QUEUE, OBSERVER, *RETRIES):
                 ready, consumers = await core.waiting(queue)
                 # Without a consumer a queue rests only because nobody looks.
                 waits[queue] = ready or (consumers == 0 and queue == QUEUE)
@@ -263,23 +266,27 @@ class Rig:
     async def settle(self, *, timeout_s: float, observed: bool = True) -> float | None:
         """Seconds until everything is at rest, and stays so for a second; None when it is not in time.
 
-        A queue does not count what a consumer has in hand and has not yet stored: hence the second.
+        A queue does not count what a consumer has in hand and has not yet stored: hence the second. The time in which
+        nothing was left to do but to wait for a retry to fall due is not in the seconds.
         """
-        began = time.monotonic()
+        began = seen = time.monotonic()
         since: float | None = None
-        while time.monotonic() - began < timeout_s:
+        idle_s = 0.0
+        while (now := time.monotonic()) - began < timeout_s:
             try:
                 waits = await self.unfinished()
             except Exception:  # a part is just coming back
                 waits = {"a part": 1}
             if not observed:
                 waits.pop(OBSERVER, None)
-            if waits:
+            if not waits:
+                since = since or now
+                if now - since >= AT_REST_S:
+                    return since - began - idle_s
+            else:
                 since = None
-            elif since is None:
-                since = time.monotonic()
-            elif time.monotonic() - since >= AT_REST_S:
-                return since - began
+                idle_s += now - seen if waits.keys() <= set(RETRIES) else 0.0
+            seen = now
             await asyncio.sleep(0.2)
         return None
 
