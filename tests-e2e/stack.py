@@ -90,7 +90,9 @@ class Supervised:
         self.command = list(command)
         self.environment = dict(environment)
         self.log = log
+        #: The ends that nobody ordered, and when they were seen (time.time).
         self.exits: list[int] = []
+        self.exited_at: list[float] = []
         self._process: asyncio.subprocess.Process | None = None
         self._watch: asyncio.Task[None] | None = None
         self._restarting = True
@@ -181,6 +183,7 @@ class Supervised:
                 return
             _kill_session(process.pid)
             self.exits.append(code)
+            self.exited_at.append(time.time())
             await asyncio.sleep(0.1)
             await self._spawn()
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-import time
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
@@ -13,26 +12,29 @@ from faults.load import Answers, Job, Published, Write, jobs, publish, write
 from faults.observed import Mail
 from faults.rig import Rig
 from faults.verdict import Size, Verdict
+from mailer.usecases.deliver_emails import Pace
 
-#: A mail may be doubled only if the process died within this time after the server had accepted it: the time between
-#: the server's 250 and the commit that records it.
-WINDOW_S = 2.0
-#: How many mails a mailer has under way to one server at most (its widest window): the bound of doubles for each death.
-IN_FLIGHT = 64
+#: One loop serves the mails, sees the deaths and judges: what a process sent with its last breath may be accepted this
+#: long after its death was seen. A start of the mailer takes about as long: no other life sent it.
+SEEN_WITHIN_S = 1.0
+#: How many mails of a server are accepted, or about to be, and not yet recorded: the bound of doubles for each death.
+UNRECORDED = Pace().unrecorded
 DRAIN_S = 30.0
 
 
 @dataclass
 class Trial:
-    """One row being tried. `deaths` are the moments (time.time) at which a mailer was killed or cut off."""
+    """One row being tried; made before its faults begin."""
 
     rig: Rig
     size: Size
     verdict: Verdict
-    deaths: list[float] = field(default_factory=list)
     answers: Answers = field(default_factory=Answers)
     published: Published = field(default_factory=Published)
-    over: asyncio.Event = field(default_factory=asyncio.Event)
+    earlier_deaths: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.earlier_deaths = len(self.rig.mailer.exited_at)
 
     @property
     def random(self) -> Random:
@@ -44,9 +46,10 @@ class Trial:
         """What all keys of this row begin with."""
         return f"{self.verdict.row}-{self.size.seed}-"
 
-    def died(self) -> None:
-        """Note that a mailer dies now."""
-        self.deaths.append(time.time())
+    @property
+    def deaths(self) -> list[float]:
+        """The moments at which the mailer died, by whatever hand."""
+        return self.rig.mailer.exited_at[self.earlier_deaths :]
 
     async def under_load(
         self,
@@ -106,7 +109,7 @@ class Trial:
                     doubled += 1
                     self.verdict.notes.append(f"doubled: {first.marker} {first.message_id} then {second.message_id}")
         self.verdict.duplicated += doubled
-        bound = len(self.deaths) * IN_FLIGHT
+        bound = len(self.deaths) * UNRECORDED
         self.verdict.require(
             self.verdict.in_window <= bound,
             f"{self.verdict.in_window} doubles in the window; the bound is {bound}",
@@ -166,7 +169,8 @@ class Trial:
             return float("inf")
 
     def _died_between(self, first: float, second: float) -> bool:
-        return any(first - 0.1 <= death <= min(second, first + WINDOW_S) for death in self.deaths)
+        # Not recorded by then: what was recorded before would have been told twice, which judge_events looks for.
+        return any(first - SEEN_WITHIN_S <= death <= second for death in self.deaths)
 
 
 def writes_of(trial: Trial, count: int, *, name: str = "w") -> list[Write]:
