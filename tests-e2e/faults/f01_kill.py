@@ -33,6 +33,8 @@ async def run(rig: Rig, size: Size) -> Verdict:
     await trial.under_load(fault, events=events, writes=max(20, events // 10), seconds=4.5 * len(plan))
     restarts.sort()
     p95 = restarts[int(0.95 * (len(restarts) - 1))]
-    verdict.require(p95 <= READY_WITHIN_S, f"ready {p95:.1f} s after a restart (p95); promised {READY_WITHIN_S:g} s")
+    verdict.require(
+        p95 <= size.within_s(READY_WITHIN_S), f"ready {p95:.1f} s after a restart (p95); promised {READY_WITHIN_S:g} s"
+    )
     verdict.trials = f"{events} mails, {len(victims) + 2} kills, ready p95 {p95:.1f} s"
     return verdict

@@ -33,7 +33,7 @@ async def run(rig: Rig, size: Size) -> Verdict:
     await trial.under_load(fault, events=events, writes=max(20, events // 10), seconds=14.0 * restarts)
     slowest = max(attached)
     verdict.require(
-        slowest <= ATTACHED_WITHIN_S,
+        slowest <= size.within_s(ATTACHED_WITHIN_S),
         f"consumers back to {consumers_before} only after {slowest:.1f} s; promised {ATTACHED_WITHIN_S:g} s",
     )
     verdict.require(

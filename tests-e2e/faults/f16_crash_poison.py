@@ -48,7 +48,7 @@ async def run(rig: Rig, size: Size) -> Verdict:
     letters = await _letters(rig)
     verdict.lost += max(0, deadly - letters)
     verdict.duplicated += max(0, letters - deadly)
-    verdict.require(drained_s <= DRAINED_WITHIN_S, f"others drained after {drained_s:.0f} s")
+    verdict.require(drained_s <= size.within_s(DRAINED_WITHIN_S), f"others drained after {drained_s:.0f} s")
     await trial.judge(mixed)
     await rig.command("dlq", "mailer", "discard", "--reason", "process died")
     verdict.trials = f"{len(work)} mails, {deadly} deadly jobs, {deaths} deaths, drained in {drained_s:.0f} s"

@@ -77,7 +77,7 @@ class Trial:
         """Wait until everything is at rest, then compare mails, events and rows with what was acknowledged."""
         drained_s = await self.rig.settle(timeout_s=120)
         self.verdict.require(
-            drained_s is not None and drained_s <= DRAIN_S,
+            drained_s is not None and drained_s <= self.size.within_s(DRAIN_S),
             f"not drained {DRAIN_S:g} s after the last fault ended: {drained_s or await self.rig.unfinished()}",
         )
         await self.judge_mails(work)

@@ -24,6 +24,10 @@ class Size:
         """How much of a latency is the machine's: in a quick slice other tests run beside it, only seconds tell."""
         return 1.5 if self.quick else usual
 
+    def within_s(self, promised: float) -> float:
+        """How long what is promised may take: in a quick slice three times as long, since other tests run beside it."""
+        return promised * 3 if self.quick else promised
+
     def events(self, bar: int = 10_000, *, quick: int = 40) -> int:
         """How many events a row plays."""
         return self.of(bar, at_least=quick, quick=quick)
