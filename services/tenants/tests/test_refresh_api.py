@@ -100,6 +100,22 @@ async def test_what_is_no_refresh_token(start: Any) -> None:
     assert (await refreshed(tenants, data["refreshToken"]))[0] == 200
 
 
+async def test_the_description_says_that_the_body_may_be_left_out(start: Any) -> None:
+    tenants = await start()
+    paths = (await tenants.call("GET", "/openapi.json", None)).json()["paths"]
+    required = {
+        path: paths[path]["post"]["requestBody"]["required"]
+        for path in paths
+        if path.startswith("/auth/")
+        if "requestBody" in paths[path].get("post", {})
+    }
+    assert {path for path, is_required in required.items() if not is_required} == {
+        "/auth/refresh",
+        "/auth/refresh-token",
+        "/auth/logout",
+    }
+
+
 async def test_only_hashes_are_stored(start: Any) -> None:
     tenants = await start()
     await an_owner(tenants.db)

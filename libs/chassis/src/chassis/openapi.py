@@ -40,11 +40,19 @@ def openapi_json(app: Litestar) -> bytes:
             statuses = dict(_ALWAYS)
             if "requestBody" in operation:
                 statuses |= _WITH_BODY
+                _say_whether_required(operation["requestBody"])
             if method != "get":
                 statuses |= _UNSAFE
             for status, description in statuses.items():
                 operation.setdefault("responses", {})[str(status)] = _response(description)
     return msgspec.json.encode(document)
+
+
+def _say_whether_required(body: dict[str, Any]) -> None:
+    """A body that may be null may be missing; Litestar calls every one required."""
+    body["required"] = not any(
+        {"type": "null"} in media.get("schema", {}).get("oneOf", ()) for media in body["content"].values()
+    )
 
 
 def _handlers(app: Litestar) -> Iterator[HTTPRouteHandler]:
