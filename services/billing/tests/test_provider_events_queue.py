@@ -71,7 +71,9 @@ async def test_a_webhook_becomes_a_paid_order_once(start: Start, shop: Shop) -> 
         assert await republish(conn, since=row["received_at"]) > 0  # as after a broker that lost its data
 
     async def published() -> bool:
-        waiting = "SELECT count(*) FROM outbox WHERE published_at IS NULL AND type = 'billing.provider_event.received.v1'"
+        waiting = (
+            "SELECT count(*) FROM outbox WHERE published_at IS NULL AND type = 'billing.provider_event.received.v1'"
+        )
         return not await billing.db.relay.fetchval(waiting)
 
     await until(published)

@@ -110,6 +110,19 @@ async def test_an_asaas_purchase_and_its_renewal_are_found(shop: Shop) -> None:
     assert [one.status for one in rows.invoices] == [InvoiceStatus.PAID, InvoiceStatus.PAID]
 
 
+async def test_a_page_at_pagbank_that_was_paid_is_found(shop: Shop) -> None:
+    order, unpaid = await shop.sell(provider=Provider.PAGBANK), await shop.sell(provider=Provider.PAGBANK)
+    gone = await shop.sell(provider=Provider.PAGBANK)
+    del shop.pagbank.world.checkouts[str(gone.external_id)]
+    assert (await reconcile(shop)).stored == 0
+    shop.pagbank.pay_checkout(str(order.external_id))
+    assert (await reconcile(shop)).stored == 1
+    assert await deal_with_all(shop) == ["processed"]
+    assert (await shop.rows(order)).order.status is OrderStatus.PAID
+    assert (await shop.rows(unpaid)).order.status is OrderStatus.PENDING
+    assert (await reconcile(shop)).stored == 0
+
+
 async def test_a_lost_refund_at_asaas_is_found_in_both_its_parts(shop: Shop) -> None:
     payment = await shop.charge(Provider.ASAAS)
     shop.asaas.pay(str(payment.external_id))

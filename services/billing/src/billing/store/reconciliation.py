@@ -6,6 +6,7 @@ from uuid import UUID
 
 import msgspec
 
+from billing.domain.orders import Order
 from billing.domain.payments import Payment
 from billing.domain.provider_accounts import ProviderAccount
 from billing.store.rows import read_all
@@ -74,6 +75,27 @@ async def list_payments_pending(
             WHERE provider = $1 AND account_id = $2 AND status = 'pending' AND external_id IS NOT NULL
               AND created_at >= $3
             ORDER BY updated_at LIMIT $4
+            """,
+            provider,
+            account_id,
+            since,
+            limit,
+        ),
+    )
+
+
+async def list_orders_unpaid(
+    conn: Connection, provider: str, account_id: UUID, since: datetime, limit: int
+) -> list[Order]:
+    """Orders at the account, placed since then, whose page may have been paid without our knowing; the oldest first."""
+    return read_all(
+        Order,
+        await conn.fetch(
+            """
+            SELECT to_jsonb(t) FROM orders t
+            WHERE provider = $1 AND account_id = $2 AND status NOT IN ('paid', 'refunded') AND external_id IS NOT NULL
+              AND placed_at >= $3
+            ORDER BY placed_at LIMIT $4
             """,
             provider,
             account_id,

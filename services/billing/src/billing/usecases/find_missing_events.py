@@ -14,6 +14,7 @@ from billing.domain.identifiers import new_id
 from billing.domain.payments import NEXT, Payment
 from billing.domain.provider_events import STRIPE_TYPES, EventSource, NewProviderEvent
 from billing.domain.providers import NotAtProvider, Notice, PaymentState, Provider
+from billing.pagbank_api import PagBankApi
 from billing.stripe_api import StripeApi
 from chassis.db import Database, platform_transaction
 
@@ -39,8 +40,8 @@ class Comparison(msgspec.Struct, frozen=True):
 async def find_missing_events(
     db: Database, api: Api, place: Place, since: datetime, *, now: datetime
 ) -> AsyncIterator[Comparison]:
-    """Stripe's own events since then; payments that Asaas has further than we have; the same of our pending ones at
-    PagBank, which lists nothing.
+    """Stripe's own events since then; payments that Asaas has further than we have; the same of our pending ones and of
+    our unpaid pages at PagBank, which lists nothing: each is asked for.
 
     An event that is made here is named by what it found, so that a second run does not store it again. Raises what the
     provider's adapter does.
@@ -54,6 +55,7 @@ async def find_missing_events(
             yield await _payments(db, place, states[start : start + _CHUNK], now)
     else:
         yield await _pending(db, api, place, since, now)
+        yield await _pages(db, api, place, since, now)
 
 
 async def _events(
@@ -102,7 +104,7 @@ async def _payments(db: Database, place: Place, states: list[PaymentState], now:
     return Comparison(len(states), [_event(place, _notice(state), now) for state in ahead])
 
 
-async def _pending(db: Database, api: Api, place: Place, since: datetime, now: datetime) -> Comparison:
+async def _pending(db: Database, api: PagBankApi, place: Place, since: datetime, now: datetime) -> Comparison:
     async with platform_transaction(db) as conn:
         waiting = await store.reconciliation.list_payments_pending(
             conn, place.provider.value, place.account_id, since, _MAX_ASKED
@@ -116,6 +118,24 @@ async def _pending(db: Database, api: Api, place: Place, since: datetime, now: d
         if _is_ahead(state, payment):
             ahead.append(state)
     return Comparison(len(waiting), [_event(place, _notice(state), now) for state in ahead])
+
+
+async def _pages(db: Database, api: PagBankApi, place: Place, since: datetime, now: datetime) -> Comparison:
+    """The payments of pages that were paid, as far as we do not have them: only the page tells which order it became."""
+    async with platform_transaction(db) as conn:
+        waiting = await store.reconciliation.list_orders_unpaid(
+            conn, place.provider.value, place.account_id, since, _MAX_ASKED
+        )
+    paid: list[PaymentState] = []
+    for order in waiting:
+        try:
+            page = await api.get_checkout(order.external_id or "")
+            if page.payment_external_id is not None:
+                paid.append(await api.get_payment(page.payment_external_id))
+        except NotAtProvider:
+            continue
+    found = await _payments(db, place, paid, now)
+    return Comparison(len(waiting), found.missing)
 
 
 def _named(names: Iterable[str | None]) -> list[str]:
