@@ -121,7 +121,7 @@ async def _pending(db: Database, api: PagBankApi, place: Place, since: datetime,
 
 
 async def _pages(db: Database, api: PagBankApi, place: Place, since: datetime, now: datetime) -> Comparison:
-    """The payments of pages that were paid, as far as we do not have them: only the page tells which order it became."""
+    """The payments of pages that were paid, as far as we do not have them: the page alone tells what it became."""
     async with platform_transaction(db) as conn:
         waiting = await store.reconciliation.list_orders_unpaid(
             conn, place.provider.value, place.account_id, since, _MAX_ASKED
