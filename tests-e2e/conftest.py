@@ -11,6 +11,7 @@ from testkit.embedded.session import TemporaryServers
 sys.path.insert(0, str(Path(__file__).parent))
 
 from faults.rig import Rig
+from product import Product
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -23,3 +24,14 @@ async def rig(temporary_servers: TemporaryServers) -> AsyncIterator[Rig]:
         yield product
     finally:
         await product.stop()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def product(rig: Rig) -> AsyncIterator[Product]:
+    """Every service and the providers' fakes, on the rig's servers, in a database of their own."""
+    whole = Product(rig)
+    try:
+        await whole.start()
+        yield whole
+    finally:
+        await whole.stop()

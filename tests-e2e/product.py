@@ -1,0 +1,249 @@
+"""The whole product for journeys about money and people: every service supervised, the providers' fakes beside it.
+
+It stands on the rig's Postgres, broker and mail server, in a database of its own, with a gateway of its own.
+"""
+
+import asyncio
+import contextlib
+import json
+import re
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from email import message_from_bytes
+from email.message import EmailMessage
+from email.policy import default as modern
+from typing import Any
+
+import aio_pika
+import asyncpg
+import httpx
+from faults.rig import Rig
+from stack import Supervised, free_port, gateway_environment, migrated, served, service_environment
+
+from testkit.databases import with_database
+from testkit.fake_asaas import FakeAsaas
+from testkit.fake_pagbank import FakePagBank
+from testkit.fake_stripe import FakeStripe
+
+SERVICES = ("billing", "mailer", "tenants")
+PATIENCE_S = 40.0
+
+
+class Product:
+    """Gateway, billing, mailer, tenants, and what they stand on."""
+
+    def __init__(self, rig: Rig, **settings: str) -> None:
+        self.rig = rig
+        self.made = rig.made
+        self.stripe = FakeStripe(
+            api_key=f"sk_test_{secrets.token_hex(16)}", webhook_secret=f"whsec_{'k' * 8}{secrets.token_hex(12)}"
+        )
+        self.asaas = FakeAsaas(api_key=f"$aact_hmlg_{secrets.token_hex(16)}")
+        self.pagbank = FakePagBank(token=secrets.token_hex(24))
+        self.checkout_key = f"nxs_{secrets.token_hex(32)}"
+        self.told: list[dict[str, Any]] = []
+        self.running: dict[str, Supervised] = {}
+        self._settings = settings
+        self._stack = AsyncExitStack()
+        self.database_url = ""
+
+    @property
+    def gateway(self) -> Supervised:
+        """The edge that clients talk to."""
+        return self.running["gateway"]
+
+    @property
+    def url(self) -> str:
+        """Where it serves HTTP."""
+        return self.gateway.url
+
+    async def start(self) -> None:
+        """Everything up, with the demo plans of the migrations for sale."""
+        self.database_url = await self._database()
+        for service in SERVICES:
+            await migrated(service, owner_url=self.database_url, made=self.made)
+        for fake in (self.stripe, self.asaas, self.pagbank):
+            await self._stack.enter_async_context(fake.serving())
+        port = free_port()
+        token = secrets.token_hex(20)
+        edge = f"http://127.0.0.1:{port}"
+        environments = {
+            "billing": {
+                "STRIPE_SECRET_KEY": self.stripe.front.api_key,
+                "STRIPE_WEBHOOK_SECRET": self.stripe.webhook_secret,
+                "STRIPE_API_BASE": self.stripe.url,
+                "ASAAS_API_KEY": self.asaas.api_key,
+                "ASAAS_WEBHOOK_TOKEN": token,
+                "ASAAS_API_BASE": self.asaas.url,
+                "PAGSEGURO_TOKEN": self.pagbank.token,
+                "PAGBANK_API_BASE": self.pagbank.url,
+                "PUBLIC_URL": edge,
+                "CONTACT_EMAIL": "desk@example.org",
+            },
+            "mailer": {
+                "SMTP_URL": self.rig.smtp.url,
+                "ALLOW_PRIVATE_SMTP": "true",
+                "SENDER_EMAIL": "no-reply@product.example.org",
+                "MAIL_LEASE_S": "4",
+            },
+            "tenants": {
+                "JWT_SECRET": self.made.jwt,
+                "FRONTEND_URL": "https://app.example.com",
+                "EXTERNAL_API_KEY": self.checkout_key,
+            },
+        }
+        for service, own in environments.items():
+            self.running[service] = self._service(service, {**own, **self._settings})
+        upstreams = {service: self.running[service].url for service in SERVICES}
+        environment = gateway_environment(
+            port=port, made=self.made, upstreams=upstreams, AMQP_URL=self.rig.broker.url, DRAIN_WAIT_S="0.6"
+        )
+        self.running["gateway"] = served(
+            "gateway",
+            environment,
+            log=self.rig.directory / "product-gateway.log",
+            name="product-gateway",
+            test_build=True,
+        )
+        await self._stack.enter_async_context(_listening(self.rig.broker.url, self.told))
+        for one in self.running.values():
+            await one.start()
+        await asyncio.gather(*(one.ready(timeout_s=60) for one in self.running.values()))
+        self.stripe.sender.urls[:] = [f"{edge}/stripe/webhook"]
+        self.asaas.add_webhook(f"{edge}/webhooks/asaas", token)
+
+    async def stop(self) -> None:
+        """Stop whatever was started, in the opposite order."""
+        for one in reversed(list(self.running.values())):
+            with contextlib.suppress(TimeoutError):
+                await one.stop()
+        await self._stack.aclose()
+
+    def client(self, token: str | None = None, **headers: str) -> httpx.AsyncClient:
+        """A client of the gateway, signed in with a token or not at all."""
+        signed = {"Authorization": f"Bearer {token}"} if token else {}
+        return httpx.AsyncClient(base_url=self.url, headers={**signed, **headers}, timeout=40, trust_env=False)
+
+    def stripe_client(self) -> httpx.AsyncClient:
+        """A client of the fake Stripe, as another program that has its key."""
+        headers = {"Authorization": f"Bearer {self.stripe.front.api_key}"}
+        return httpx.AsyncClient(base_url=self.stripe.url, headers=headers, timeout=20, trust_env=False)
+
+    async def rows(self, statement: str, *arguments: object) -> list[dict[str, Any]]:
+        """What the product stored, read past it."""
+        connection = await asyncpg.connect(self.database_url, timeout=5)
+        try:
+            return [dict(row) for row in await connection.fetch(statement, *arguments)]
+        finally:
+            await connection.close()
+
+    async def mails(self, to: str, *, count: int = 1, subject: str | None = None) -> list[EmailMessage]:
+        """The mails that arrived for this recipient, perhaps of one subject, once there are so many; by Message-ID."""
+
+        def found() -> list[EmailMessage]:
+            by_id: dict[str, EmailMessage] = {}
+            for one in self.rig.smtp.accepted:
+                if to in one.recipients:
+                    mail = message_from_bytes(one.raw, policy=modern)
+                    assert isinstance(mail, EmailMessage)
+                    if subject is None or re.search(subject, str(mail["Subject"])):
+                        by_id[one.message_id] = mail
+            return list(by_id.values())
+
+        async def enough() -> bool:
+            return len(found()) >= count
+
+        await self.until(enough, f"{count} mails to {to}")
+        return found()
+
+    async def until(
+        self, condition: Callable[[], Awaitable[object]], what: str, *, within_s: float = PATIENCE_S
+    ) -> Any:
+        """What the condition returns once that is true; fails with the logs' ends if it never is."""
+        deadline = time.monotonic() + within_s
+        while not (value := await condition()):
+            if time.monotonic() > deadline:
+                logs = "\n".join(f"--- {name}\n{one.log_tail(1500)}" for name, one in self.running.items())
+                raise AssertionError(f"never came: {what}\n{logs}")
+            await asyncio.sleep(0.1)
+        return value
+
+    def events(self, *types: str, **data: str) -> list[dict[str, Any]]:
+        """What was told on the exchanges of those types, each event once; `data` narrows by fields."""
+        by_id = {
+            event["id"]: event
+            for event in self.told
+            if event["type"] in types and all(str(event["data"].get(name)) == value for name, value in data.items())
+        }
+        return list(by_id.values())
+
+    async def at_rest(self) -> None:
+        """Nothing is on its way any more: outboxes are empty, provider events dealt with, mails sent."""
+
+        async def quiet() -> bool:
+            (row,) = await self.rows(
+                """
+                SELECT (SELECT count(*) FROM billing.outbox WHERE published_at IS NULL)
+                     + (SELECT count(*) FROM tenants.outbox WHERE published_at IS NULL)
+                     + (SELECT count(*) FROM mailer.outbox WHERE published_at IS NULL)
+                     + (SELECT count(*) FROM billing.provider_events WHERE status = 'received')
+                     + (SELECT count(*) FROM mailer.emails WHERE status IN ('queued', 'sending')) AS open
+                """
+            )
+            return bool(row["open"] == 0)
+
+        await self.until(quiet, "rest")
+        await asyncio.sleep(0.5)
+        await self.until(quiet, "rest")
+
+    def _service(self, name: str, own: Mapping[str, str]) -> Supervised:
+        environment = service_environment(
+            port=free_port(),
+            database_url=self.database_url,
+            amqp_url=self.rig.broker.url,
+            made=self.made,
+            DRAIN_WAIT_S="0.6",
+            LOG_LEVEL="warning",
+            **own,
+        )
+        label = f"product-{name}"
+        return served(name, environment, log=self.rig.directory / f"{label}.log", name=label, test_build=True)
+
+    async def _database(self) -> str:
+        name = f"product_{secrets.token_hex(4)}"
+        connection = await asyncpg.connect(self.rig.postgres.url)
+        try:
+            await connection.execute(f"CREATE DATABASE {name}")
+        finally:
+            await connection.close()
+        return with_database(self.rig.postgres.url, name)
+
+
+@contextlib.asynccontextmanager
+async def _listening(amqp_url: str, told: list[dict[str, Any]]) -> Any:
+    """Keeps every event of billing and tenants, whatever happens to the broker."""
+
+    async def listen() -> None:
+        while True:
+            try:
+                async with await aio_pika.connect(amqp_url, timeout=5) as connection:
+                    channel = await connection.channel()
+                    queue = await channel.declare_queue("product-observer", durable=True)
+                    for exchange in ("billing.events", "tenants.events"):
+                        await queue.bind(await channel.get_exchange(exchange), "#")
+                    async with queue.iterator() as messages:
+                        async for message in messages:
+                            told.append(json.loads(message.body))
+                            await message.ack()
+            except Exception:
+                await asyncio.sleep(0.3)
+
+    task = asyncio.create_task(listen())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
