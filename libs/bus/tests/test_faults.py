@@ -14,7 +14,7 @@ import asyncpg
 import pytest
 from aiormq.abc import AbstractChannel
 
-from bus import link
+from bus import deliveries, link, settlement
 from bus.connection import Broker
 from bus.consumer import Consumer, Handler, Incoming, event_consumer
 from bus.envelope import Envelope
@@ -252,3 +252,49 @@ async def test_lost_database_sessions_are_no_deaths(
         await publish(channel, unique_name, b"", message_id=f"m{number}")
     # Asked by another role: the platform's sessions are the ones that end.
     await eventually(lambda: database.app.fetchval("SELECT count(DISTINCT id) = 3 FROM effects"), within_s=20)
+
+
+async def test_a_living_consumer_counts_no_death_of_its_own(
+    database: BusDatabase, broker: Broker, background: Background, channel: AbstractChannel, unique_name: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    # The session that took the message in hand ends, and so do the first that were to put it down again.
+    tries = 0
+    failing = 3
+
+    async def handle(messages: Sequence[Incoming]) -> None:
+        nonlocal tries
+        tries += 1
+        if tries <= 2:
+            await end_sessions()
+            raise asyncpg.ConnectionDoesNotExistError("the session ended")
+
+    async def end_sessions() -> None:
+        owner = await asyncpg.connect(database.url)
+        await owner.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'bustest_platform'")
+        await owner.close()
+
+    async def forget(conn: Connection, queue: str, keys: Sequence[bytes]) -> None:
+        nonlocal failing
+        if failing:
+            failing -= 1
+            raise asyncpg.ConnectionDoesNotExistError("the session ended")
+        seen.append(await conn.fetchval("SELECT max(deaths) FROM deliveries"))
+        await really_forget(conn, queue, keys)
+
+    async def answers_nobody(transaction: settlement.Transaction) -> bool:
+        return False
+
+    seen: list[int] = []
+    really_forget = deliveries.forget
+    monkeypatch.setattr(settlement, "database_answers", answers_nobody)
+    monkeypatch.setattr(deliveries, "forget", forget)
+    await channel.queue_declare(unique_name, durable=True)
+    await publish(channel, unique_name, b"", message_id="m")
+    background.consumer(database, broker, Consumer(queue=unique_name, handle=handle, foreign=True))
+
+    async def done() -> bool:
+        return tries == 3 and len(seen) == 3
+
+    await eventually(done, within_s=20)
+    assert seen == [0, 0, 0]

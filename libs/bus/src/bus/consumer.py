@@ -123,8 +123,13 @@ async def run_consumer(
                     await _pause(stop, full_jitter(failures, base_s=0.2, cap_s=2.0))
             elif not stopping.is_set():
                 log.warning("%s: lost, attaching again: %r", consumer.queue, error)
-            if in_hand:
+            while (
+                in_hand
+            ):  # before they come again: by then the session that took them may be gone, which looks like a death
                 await put_down(transaction, consumer.queue, in_hand, tuple(in_hand))
+                if not in_hand or stop.done():
+                    break
+                await _pause(stop, full_jitter(failures, base_s=0.2, cap_s=2.0))
             if asyncio.get_running_loop().time() - attached_at > SETTLED_AFTER_S:
                 failures = 0
             await _pause(stop, full_jitter(failures, base_s=0.2, cap_s=REATTACH_CAP_S))
