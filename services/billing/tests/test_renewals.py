@@ -185,10 +185,17 @@ async def test_a_change_of_plan_that_waited_comes_with_the_new_period(shop: Shop
         assert isinstance(price, PlanPrice)
     row = await own_cycle(shop, box, Provider.ASAAS, next_plan_id=plan.id, next_price_id=price.id)
     await renew(shop, box)
-    after = await current(shop.db, row)
-    assert (after.plan_slug, after.amount_cents, after.next_price_id) == ("profissional", price.amount_cents, None)
     [invoice], [payment] = await owed(shop, row)
     assert invoice.amount_cents == payment.amount_cents == price.amount_cents
+    assert (await current(shop.db, row)).plan_slug == "essencial"  # nothing is given before it is paid
+    pay(shop, payment)
+    await poll_pending_payments(shop.db, shop.accounts, clock=after(minutes=4))
+    changed = await current(shop.db, row)
+    assert (changed.plan_slug, changed.amount_cents, changed.next_price_id) == (
+        "profissional",
+        price.amount_cents,
+        None,
+    )
     [told] = await outbox(shop.db, "billing.subscription.")
     assert (told["type"], told["data"]["previous_plan"]["plan_slug"]) == (
         "billing.subscription.changed.v1",

@@ -8,7 +8,6 @@ import msgspec
 
 from billing.domain.dunning import DunningPolicy
 from billing.domain.periods import add_interval
-from billing.domain.plans import Plan, PlanPrice
 from billing.domain.subscriptions import NEXT, Subscription, SubscriptionStatus
 
 #: How long a period's invoice may be paid before it is late.
@@ -29,25 +28,6 @@ def next_period(subscription: Subscription, now: datetime) -> tuple[datetime, da
 def code_expires_at(due_at: datetime, policy: DunningPolicy, now: datetime) -> datetime:
     """How long a period's PIX code can be paid: through all notices, as far as providers go."""
     return min(due_at + timedelta(days=policy.days[-1]), now + _LONGEST_CODE)
-
-
-def at_price(subscription: Subscription, plan: Plan, price: PlanPrice, now: datetime) -> Subscription:
-    """The subscription as the change of plan that waited for this period's end wants it."""
-    return msgspec.structs.replace(
-        subscription,
-        plan_id=plan.id,
-        plan_slug=plan.slug,
-        plan_name=plan.name,
-        price_id=price.id,
-        interval=price.interval,
-        amount_cents=price.amount_cents,
-        currency=price.currency,
-        limits=plan.limits,
-        next_plan_id=None,
-        next_price_id=None,
-        version=subscription.version + 1,
-        updated_at=now,
-    )
 
 
 def looked_at(subscription: Subscription, again_at: datetime | None, now: datetime) -> Subscription:

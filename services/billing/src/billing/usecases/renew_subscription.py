@@ -9,20 +9,20 @@ from billing.domain.charging import ChargeOptions, NewCharge
 from billing.domain.drafts import period_invoice
 from billing.domain.dunning import DunningPolicy
 from billing.domain.providers import Method
-from billing.domain.renewals import DUE_AFTER, at_price, code_expires_at, late, looked_at, next_period
+from billing.domain.renewals import DUE_AFTER, code_expires_at, late, looked_at, next_period
 from billing.domain.subscription_endings import ended
 from billing.domain.subscriptions import Subscription, SubscriptionStatus
 from billing.usecases.fail_payment import fail_payment
+from billing.usecases.hold_subscription import hold_subscription
 from billing.usecases.issue_invoice import issue_invoice
 from billing.usecases.lapse_change import lapse_change
-from billing.usecases.note_order import note_order
 from billing.usecases.open_payer import open_payer
 from billing.usecases.plan_charge import plan_charge
 from billing.usecases.save_subscription import save_subscription
-from billing.usecases.withdraw_invoice import withdraw_invoice
+from billing.usecases.turn_plan import turn_plan
+from billing.usecases.withdraw_pending import withdraw_pending
 from chassis.db import Connection
 from chassis.secrets import SecretBox
-from contracts.tenancy import PLATFORM_TENANT_ID
 
 
 async def renew_subscription(
@@ -40,7 +40,7 @@ async def renew_subscription(
     Each period is invoiced once, whoever runs this. One whose provider runs the cycle is only ended here, where that
     was asked for and its provider cannot.
     """
-    current = await store.subscriptions.lock_subscription(conn, tenant_id, subscription_id)
+    current = await hold_subscription(conn, tenant_id, subscription_id)
     if current.status is SubscriptionStatus.CANCELLED or current.renews_at is None or current.renews_at > now:
         return False, None
     if current.cancel_at_period_end:
@@ -57,20 +57,15 @@ async def renew_subscription(
 
 async def _end(conn: Connection, current: Subscription, now: datetime) -> None:
     await save_subscription(conn, current, ended(current, current.cancel_reason or "requested", now), now=now)
-    for row in await store.invoices.list_invoices(
-        conn, current.tenant_id, before=None, limit=100, status="pending", subscription_id=current.id
-    ):
-        await withdraw_invoice(conn, await store.invoices.lock_invoice(conn, current.tenant_id, row.id), now=now)
+    await withdraw_pending(conn, current, now=now)
 
 
 async def _has_open_invoice(conn: Connection, current: Subscription, now: datetime) -> bool:
     """Whether the next period is invoiced already; unpaid past its due date it makes the subscription late."""
-    rows = await store.invoices.list_invoices(
-        conn, current.tenant_id, before=None, limit=1, status="pending", subscription_id=current.id
-    )
-    if not rows:
+    owed = await store.invoices.lock_pending(conn, current.tenant_id, current.id)
+    if not owed:
         return False
-    invoice = await store.invoices.lock_invoice(conn, current.tenant_id, rows[0].id)
+    invoice = owed[0]
     if invoice.due_at > now:
         await save_subscription(conn, current, looked_at(current, invoice.due_at, now), now=now)
         return True
@@ -88,7 +83,8 @@ async def _invoice(
     policy: DunningPolicy,
     now: datetime,
 ) -> UUID:
-    priced = await _at_next_price(conn, current, now)
+    # The plan that waits is what the period costs; it is there once that is paid.
+    priced = await turn_plan(conn, current, now=now)
     start, end = next_period(priced, now)
     due_at = max(start, now) + DUE_AFTER
     invoice = await issue_invoice(
@@ -117,17 +113,5 @@ async def _invoice(
     payment = await plan_charge(
         conn, invoice, wanted, payer, notification_url=options.notification_url(priced.provider), now=now
     )
-    await save_subscription(conn, current, looked_at(priced, due_at, now), now=now)
+    await save_subscription(conn, current, looked_at(current, due_at, now), now=now)
     return payment.id
-
-
-async def _at_next_price(conn: Connection, current: Subscription, now: datetime) -> Subscription:
-    """The subscription at the price that waited for this moment; at its old one where that is gone."""
-    if current.next_price_id is None:
-        return current
-    price = await store.plans.find_price(conn, PLATFORM_TENANT_ID, current.next_price_id)
-    plan = await store.plans.find_plan(conn, PLATFORM_TENANT_ID, price.plan_id) if price else None
-    if price is None or plan is None:
-        await note_order(conn, current.tenant_id, current.order_id, "next_price_gone", now=now)
-        return current
-    return at_price(current, plan, price, now)
