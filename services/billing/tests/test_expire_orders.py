@@ -4,23 +4,31 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
+import msgspec
 import pytest
 import pytest_asyncio
 
 from billing import store
+from billing.domain.brazil_days import day_in_brazil
+from billing.domain.charging import NewCharge
 from billing.domain.customers import PLATFORM_ACCOUNT
 from billing.domain.invoices import InvoiceStatus
-from billing.domain.orders import OrderStatus
-from billing.domain.providers import PaymentStatus, Provider
+from billing.domain.orders import Order, OrderStatus
+from billing.domain.providers import Method, Payer, PaymentStatus, Provider
 from billing.domain.subscriptions import SubscriptionStatus
 from billing.usecases.expire_orders import expire_orders
+from billing.usecases.plan_call import plan_call
+from billing.usecases.plan_charge import plan_charge
 from billing.usecases.poll_pending_payments import poll_pending_payments
+from billing.usecases.request_charge import request_charge
 from chassis.clock import utc_now
 from chassis.db import Database, transaction
 from chassis.secrets import SecretBox
 from testkit.fake_http import Fault
 
+from .records import a_customer, an_invoice, an_order
 from .shop import Shop, a_shop
 
 DONE = {"seen": 1, "done": 1, "failed": 0}
@@ -30,6 +38,25 @@ DONE = {"seen": 1, "done": 1, "failed": 0}
 async def shop(db: Database, box: SecretBox) -> AsyncIterator[Shop]:
     async with a_shop(db, box) as opened:
         yield opened
+
+
+class Asked(msgspec.Struct):
+    """The parameters of a call, whatever they were."""
+
+
+async def lose_page(shop: Shop, order: Order) -> None:
+    """Notes that the order's page was asked for; its answer never came."""
+    async with transaction(shop.db, order.tenant_id) as conn:
+        await plan_call(
+            conn,
+            order.tenant_id,
+            provider=order.provider.value,
+            account_id=order.account_id,
+            operation="checkout",
+            key=f"checkout-{order.id}",
+            params=Asked(),
+            now=utc_now(),
+        )
 
 
 async def expire(shop: Shop, **later: float) -> dict[str, int]:
@@ -42,6 +69,8 @@ async def expire(shop: Shop, **later: float) -> dict[str, int]:
 @pytest.mark.parametrize("is_recorded", [True, False])
 async def test_an_order_ends_once(shop: Shop, provider: Provider, is_recorded: bool) -> None:
     order = await shop.sell(provider=provider, is_recurring=provider is not Provider.PAGBANK, is_recorded=is_recorded)
+    if not is_recorded:
+        await lose_page(shop, order)
     assert (await expire(shop, days=2))["seen"] == 0
     counts = await asyncio.gather(*(expire(shop) for _ in range(2)))
     assert sum(count["failed"] for count in counts) == 0
@@ -51,6 +80,51 @@ async def test_an_order_ends_once(shop: Shop, provider: Provider, is_recorded: b
     assert rows.subscription is None
     assert await shop.told_types(order) == ["invoice.issued", "invoice.voided", "order.failed"]
     assert (await expire(shop))["seen"] == 0
+
+
+@pytest.mark.parametrize("provider", list(Provider))
+async def test_an_order_by_pix_ends_with_its_code(shop: Shop, box: SecretBox, provider: Provider) -> None:
+    """Nobody looks for a page that was never asked for; PagBank's code cannot be withdrawn, and ends by itself."""
+    order = await pix_order(shop, box, provider)
+    assert await expire(shop) == DONE
+    rows = await shop.rows(order)
+    assert (rows.order.status, [one.status for one in rows.invoices]) == (OrderStatus.CANCELLED, [InvoiceStatus.VOID])
+    [payment] = rows.payments
+    is_kept = provider is Provider.PAGBANK
+    assert payment.status is (PaymentStatus.PENDING if is_kept else PaymentStatus.CANCELLED)
+    pages = [one for one in shop.stripe.server.requests if "checkout" in one.path]
+    assert pages == []
+
+
+@pytest.mark.parametrize("provider", list(Provider))
+async def test_an_order_by_pix_that_was_paid_is_paid(shop: Shop, box: SecretBox, provider: Provider) -> None:
+    order = await pix_order(shop, box, provider)
+    [payment] = (await shop.rows(order)).payments
+    assert payment.external_id is not None
+    pay(shop, provider, payment.external_id)
+    assert (await expire(shop))["done"] == 0
+    rows = await shop.rows(order)
+    assert (rows.order.status, [one.status for one in rows.invoices]) == (OrderStatus.PAID, [InvoiceStatus.PAID])
+    assert rows.subscription is not None
+    assert rows.subscription.renews_at is not None
+
+
+async def pix_order(shop: Shop, box: SecretBox, provider: Provider) -> Order:
+    """An order with a PIX charge and no page."""
+    tenant, now = uuid4(), utc_now()
+    async with transaction(shop.db, tenant) as conn:
+        customer = await a_customer(conn, tenant, now=now)
+        sealed = box.seal("52998224725", tenant, "customers", customer.id)
+        await store.customers.upsert_customer(conn, tenant, msgspec.structs.replace(customer, tax_id=sealed))
+        order = await an_order(conn, tenant, now=now, provider=provider, customer_id=customer.id)
+        invoice = await an_invoice(conn, tenant, order=order, now=now)
+        wanted = NewCharge(
+            method=Method.PIX, amount_cents=invoice.amount_cents, due_on=day_in_brazil(now), description="Essencial"
+        )
+        payer = Payer(email="ana@example.com", name="Ana", tax_id="52998224725")
+        payment = await plan_charge(conn, invoice, wanted, payer, notification_url=None, now=now)
+    await request_charge(shop.db, shop.accounts, tenant, payment.id, box=box, nexus_events=False, clock=utc_now)
+    return order
 
 
 async def test_what_could_still_be_paid_is_withdrawn(shop: Shop) -> None:

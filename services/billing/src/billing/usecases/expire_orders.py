@@ -16,10 +16,12 @@ from billing.stripe_api import StripeApi
 from billing.usecases.apply_checkout import apply_checkout
 from billing.usecases.apply_payment import apply_payment
 from billing.usecases.call_provider import call_provider
+from billing.usecases.cancel_charge import cancel_charge
 from billing.usecases.fail_order import fail_order
 from billing.usecases.run_each import run_each
 from chassis.clock import Clock
 from chassis.db import Connection, Database, platform_transaction, transaction
+from contracts.errors import Conflict, NotFound
 
 _BATCH: Final = 100
 _ASK_AGAIN_AFTER: Final = timedelta(minutes=10)
@@ -65,14 +67,23 @@ async def _ask(db: Database, accounts: Accounts, order: Order, clock: Clock) -> 
             api = await accounts.open(conn, order.tenant_id, order.account_id, order.provider)
     except ProviderMisconfigured:
         return True  # the account is gone: nobody is left to ask
-    if isinstance(api, StripeApi):
-        is_over = await _ask_stripe(db, api, order, clock)
-    elif isinstance(api, AsaasApi):
-        is_over = await _ask_asaas(db, api, order, clock)
-    else:
-        is_over = True  # PagBank's pages are not listed: what was paid on one is a payment that we know
-    await _ask_payments(db, api, order, clock)
+    is_over = True  # PagBank's pages are not listed: what was paid on one is a payment that we know
+    if await _had_page(db, order):
+        if isinstance(api, StripeApi):
+            is_over = await _ask_stripe(db, api, order, clock)
+        elif isinstance(api, AsaasApi):
+            is_over = await _ask_asaas(db, api, order, clock)
+    await _ask_payments(db, accounts, api, order, clock)
     return is_over
+
+
+async def _had_page(db: Database, order: Order) -> bool:
+    """Whether a page was ever asked for: an order by PIX has a charge only."""
+    if order.external_id is not None:
+        return True
+    async with transaction(db, order.tenant_id) as conn:
+        call = await store.provider_calls.find_call(conn, order.tenant_id, order.provider.value, f"checkout-{order.id}")
+    return call is not None
 
 
 async def _ask_stripe(db: Database, api: StripeApi, order: Order, clock: Clock) -> bool:
@@ -147,8 +158,8 @@ async def _cancel(api: AsaasApi, page: _Page) -> _Withdrawn:
     return _Withdrawn()
 
 
-async def _ask_payments(db: Database, api: Api, order: Order, clock: Clock) -> None:
-    """What we know of as asked for or tried is looked at once more."""
+async def _ask_payments(db: Database, accounts: Accounts, api: Api, order: Order, clock: Clock) -> None:
+    """What we know of as asked for or tried is looked at once more, and a charge that still waits is withdrawn."""
     async with transaction(db, order.tenant_id) as conn:
         invoice = await store.invoices.find_of_order(conn, order.tenant_id, order.id)
         known = (
@@ -157,11 +168,13 @@ async def _ask_payments(db: Database, api: Api, order: Order, clock: Clock) -> N
             else []
         )
     for payment in known:
-        if payment.external_id is not None and not payment.is_settled:
-            try:
-                await apply_payment(db, api, payment.provider, payment.account_id, payment.external_id, clock=clock)
-            except NotAtProvider:
-                continue
+        if payment.external_id is None or payment.is_settled:
+            continue
+        with suppress(NotAtProvider):
+            await apply_payment(db, api, payment.provider, payment.account_id, payment.external_id, clock=clock)
+        # Paid a moment ago, or a code that ends at its own time only: money that still comes is seen as ever.
+        with suppress(Conflict, NotFound, ProviderRefused):
+            await cancel_charge(db, accounts, order.tenant_id, payment.id, reason="expired", clock=clock)
 
 
 async def _end(conn: Connection, glimpse: Order, now: datetime) -> bool:
