@@ -19,6 +19,7 @@ from testkit.fake_asaas import FakeAsaas
 from testkit.fake_asaas.fake import API_KEY as ASAAS_KEY
 from testkit.fake_http import Fault, Request
 from testkit.fake_pagbank import FakePagBank
+from testkit.fake_stripe import FakeStripe
 from testkit.service import RunningService
 
 Start = Callable[..., Awaitable[RunningService]]
@@ -448,6 +449,32 @@ async def test_pagbank_charges_too(billing: RunningService, tenant: UUID, pagban
     assert (await payments(billing, tenant))[0].status.value == "paid"
     card = await charge(billing, tenant, ana["gatewayCustomerId"], "pagbank", billingType="CREDIT_CARD")
     assert (card.status_code, card.json()["code"]) == (422, "provider_refused")
+
+
+async def test_stripe_charges_by_pix(start: Start, tenant: UUID) -> None:
+    """Stripe's objects are nobody's dialect here: what is answered has Asaas' shape."""
+    async with FakeStripe(api_key="sk_test_0123456789").serving() as stripe:
+        billing = await start(STRIPE_API_BASE=stripe.url, ROLE="api")
+        account = {"gateway": "stripe", "environment": "sandbox", "apiKey": "sk_test_0123456789"}
+        assert (await billing.call("POST", "/payment-gateway/config", tenant, json=account)).status_code == 200
+        tried = await billing.call("POST", "/payment-gateway/test/stripe", tenant)
+        assert tried.json()["success"] is True
+        hooks = await billing.call("POST", "/payment-gateway/stripe/webhook/test", tenant)
+        assert hooks.json()["data"]["success"] is False  # no signing secret is stored
+        ana = await customer(billing, tenant, "stripe")
+        made = (await charge(billing, tenant, ana["gatewayCustomerId"], "stripe")).json()
+        assert (made["object"], made["id"][:3], made["value"]) == ("payment", "pi_", 123.45)
+        assert (made["externalReference"], made["status"]) == ("order-77", "PENDING")
+        pix = (await billing.call("GET", f"{CHARGES}/stripe/{made['id']}/pix", tenant)).json()
+        assert pix["payload"] == made["pixCopyPaste"]
+        stripe.pay_pix(made["id"])
+        read = await billing.call("GET", f"{CHARGES}/stripe/{made['id']}", tenant)
+        assert read.json()["status"] == "PAID"
+        back = await billing.call("POST", f"{CHARGES}/stripe/{made['id']}/refund", tenant, json={"value": 0.45})
+        assert back.status_code == 200, back.text
+        assert (await payments(billing, tenant))[0].refunded_cents == 45
+        card = await charge(billing, tenant, ana["gatewayCustomerId"], "stripe", billingType="CREDIT_CARD")
+        assert (card.status_code, card.json()["code"]) == (422, "provider_refused")
 
 
 async def test_trials_of_pagbank(billing: RunningService, tenant: UUID, pagbank: FakePagBank) -> None:

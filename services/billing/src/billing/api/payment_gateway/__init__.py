@@ -4,7 +4,16 @@ The first dialect answers bare JSON and the provider's own objects, the second o
 problems that carry `error` as well.
 """
 
-from billing.api.payment_gateway import charges, config, customers, pagbank_trials, second_dialect, webhook_log
+from billing.api.payment_gateway import (
+    account_trials,
+    charges,
+    config,
+    customers,
+    enveloped_charges,
+    enveloped_customers,
+    pagbank_trials,
+    webhook_log,
+)
 
 ROUTES = [
     *config.ROUTES,
@@ -12,5 +21,7 @@ ROUTES = [
     *charges.ROUTES,
     *webhook_log.ROUTES,
     *pagbank_trials.ROUTES,
-    *second_dialect.ROUTES,
+    *account_trials.ROUTES,
+    *enveloped_customers.ROUTES,
+    *enveloped_charges.ROUTES,
 ]

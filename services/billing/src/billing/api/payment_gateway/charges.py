@@ -10,9 +10,10 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody, QueryParameter
 
 from billing import store
-from billing.accounts import Accounts
 from billing.api.payment_gateway.answers import Answer, answer
+from billing.api.payment_gateway.charge_shapes import ChargeFields, Reference, RefundFields, raw_charge, stranger
 from billing.api.payment_gateway.charging import (
+    DESK,
     Desk,
     PixImage,
     Raw,
@@ -22,19 +23,15 @@ from billing.api.payment_gateway.charging import (
     pix_of,
     refund_charge,
 )
-from billing.api.payment_gateway.shapes import ChargeFields, Reference, RefundFields, raw_charge, stranger
 from billing.api.seed_errors import seed_errors
 from billing.asaas_api import AsaasApi
-from billing.domain.charging import ChargeOptions
 from billing.domain.payments import Payment
 from billing.domain.providers import NotAtProvider, Provider
 from billing.domain.raw_objects import reference_in, shown
 from billing.usecases.choose_account import choose_account
 from chassis.body_guard import StrictRequest
-from chassis.clock import Clock
-from chassis.db import Database, transaction
-from chassis.identity import Identity, requires
-from chassis.secrets import SecretBox
+from chassis.db import transaction
+from chassis.identity import requires
 from contracts.errors import NotFound
 
 CustomerName = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
@@ -64,32 +61,22 @@ class ChargeIn(ChargeFields, frozen=True, kw_only=True, rename="camel"):
     "/payment-gateway/charges",
     guards=[requires("billing:write")],
     status_code=200,
+    dependencies=DESK,
     exception_handlers=seed_errors("error"),
 )
 async def post_charge(
     data: JSONBody[ChargeIn],
     request: StrictRequest,
-    db: NamedDependency[Database],
-    identity: NamedDependency[Identity],
-    clock: NamedDependency[Clock],
-    box: NamedDependency[SecretBox],
-    accounts: NamedDependency[Accounts],
-    charge_options: NamedDependency[ChargeOptions],
+    desk: NamedDependency[Desk],
 ) -> Answer[Raw]:
     """Charges a customer of the tenant's; answers the provider's own object. An Idempotency-Key charges once."""
-    desk = Desk(db, identity, clock, box, accounts, charge_options)
     payment, headers = await make_charge(desk, data, data.gateway, data.customer, request)
     return answer(raw_charge(payment, await customer_of(desk, payment)), headers)
 
 
-@get("/payment-gateway/charges/{gateway:str}", guards=READ, exception_handlers=seed_errors("error"))
+@get("/payment-gateway/charges/{gateway:str}", guards=READ, dependencies=DESK, exception_handlers=seed_errors("error"))
 async def list_charges(
-    db: NamedDependency[Database],
-    identity: NamedDependency[Identity],
-    clock: NamedDependency[Clock],
-    box: NamedDependency[SecretBox],
-    accounts: NamedDependency[Accounts],
-    charge_options: NamedDependency[ChargeOptions],
+    desk: NamedDependency[Desk],
     gateway: FromPath[Provider],
     limit: Limit = 10,
     offset: Offset = 0,
@@ -108,7 +95,6 @@ async def list_charges(
 
     Charges of an `externalReference` are found among ours: at the provider they bear our id.
     """
-    desk = Desk(db, identity, clock, box, accounts, charge_options)
     if gateway is not Provider.ASAAS or external_reference is not None:
         return answer(await _listed(desk, gateway, external_reference, status, limit, offset))
     filters = {
@@ -122,9 +108,9 @@ async def list_charges(
         "dueDate[ge]": due_from,
         "dueDate[le]": due_to,
     }
-    async with transaction(db, desk.tenant_id) as conn:
+    async with transaction(desk.db, desk.tenant_id) as conn:
         account = await choose_account(conn, desk.tenant_id, gateway)
-    api = await accounts.of_account(account)
+    api = await desk.accounts.of_account(account)
     assert isinstance(api, AsaasApi)
     given = {name: str(value) for name, value in filters.items() if value is not None}
     try:
@@ -133,65 +119,59 @@ async def list_charges(
         raise NotFound("no such charges") from None
     found = [state.raw for state in page.payments]
     ids = [payment_id for raw in found if (payment_id := reference_in(raw)) is not None]
-    async with transaction(db, desk.tenant_id) as conn:
+    async with transaction(desk.db, desk.tenant_id) as conn:
         words = await store.charges.list_references(conn, desk.tenant_id, ids)
     return answer(page.raw | {"data": [_in_their_words(raw, words) for raw in found]})
 
 
-@get("/payment-gateway/charges/{gateway:str}/{charge_id:str}", guards=READ, exception_handlers=seed_errors("error"))
+@get(
+    "/payment-gateway/charges/{gateway:str}/{charge_id:str}",
+    guards=READ,
+    dependencies=DESK,
+    exception_handlers=seed_errors("error"),
+)
 async def get_charge(
-    db: NamedDependency[Database],
-    identity: NamedDependency[Identity],
-    clock: NamedDependency[Clock],
-    box: NamedDependency[SecretBox],
-    accounts: NamedDependency[Accounts],
-    charge_options: NamedDependency[ChargeOptions],
+    desk: NamedDependency[Desk],
     gateway: FromPath[Provider],
     charge_id: FromPath[str],
 ) -> Answer[Raw]:
     """A charge as its provider has it now."""
-    desk = Desk(db, identity, clock, box, accounts, charge_options)
     found = await current_charge(desk, gateway, charge_id)
     if isinstance(found, Payment):
         return answer(raw_charge(found, await customer_of(desk, found)))
     return answer(stranger(found.raw))
 
 
-@get("/payment-gateway/charges/{gateway:str}/{charge_id:str}/pix", guards=READ, exception_handlers=seed_errors("error"))
+@get(
+    "/payment-gateway/charges/{gateway:str}/{charge_id:str}/pix",
+    guards=READ,
+    dependencies=DESK,
+    exception_handlers=seed_errors("error"),
+)
 async def get_charge_pix(
-    db: NamedDependency[Database],
-    identity: NamedDependency[Identity],
-    clock: NamedDependency[Clock],
-    box: NamedDependency[SecretBox],
-    accounts: NamedDependency[Accounts],
-    charge_options: NamedDependency[ChargeOptions],
+    desk: NamedDependency[Desk],
     gateway: FromPath[Provider],
     charge_id: FromPath[str],
 ) -> Answer[PixImage]:
     """A charge's PIX code, with its image."""
-    return answer(await pix_of(Desk(db, identity, clock, box, accounts, charge_options), gateway, charge_id))
+    return answer(await pix_of(desk, gateway, charge_id))
 
 
 @post(
     "/payment-gateway/charges/{gateway:str}/{charge_id:str}/refund",
     guards=[requires("payments:refund")],
     status_code=200,
+    dependencies=DESK,
     exception_handlers=seed_errors("error"),
 )
 async def post_charge_refund(
     data: JSONBody[RefundFields],
     request: StrictRequest,
-    db: NamedDependency[Database],
-    identity: NamedDependency[Identity],
-    clock: NamedDependency[Clock],
-    box: NamedDependency[SecretBox],
-    accounts: NamedDependency[Accounts],
-    charge_options: NamedDependency[ChargeOptions],
+    desk: NamedDependency[Desk],
     gateway: FromPath[Provider],
     charge_id: FromPath[str],
 ) -> Answer[Raw]:
     """Gives `value` of a paid charge back, or what is left of it. An Idempotency-Key does so once."""
-    desk = Desk(db, identity, clock, box, accounts, charge_options)
     payment, headers = await refund_charge(desk, data, gateway, charge_id, request)
     return answer(raw_charge(payment, await customer_of(desk, payment)), headers)
 

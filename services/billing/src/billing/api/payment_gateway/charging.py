@@ -2,16 +2,17 @@
 
 import base64
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import msgspec
+from litestar.di import NamedDependency, Provide
 
 from billing import store
 from billing.accounts import Accounts
 from billing.api.access import actor_of
 from billing.api.payment_gateway.answers import cents_of
-from billing.api.payment_gateway.shapes import ChargeFields, RefundFields
+from billing.api.payment_gateway.charge_shapes import ChargeFields, RefundFields
 from billing.asaas_api import AsaasApi
 from billing.domain.charging import ChargeOptions
 from billing.domain.payments import Payment
@@ -50,6 +51,22 @@ class Desk(msgspec.Struct, frozen=True):
     def tenant_id(self) -> UUID:
         """The tenant that charges."""
         return tenant_of(self.identity)
+
+
+async def open_desk(
+    db: NamedDependency[Database],
+    identity: NamedDependency[Identity],
+    clock: NamedDependency[Clock],
+    box: NamedDependency[SecretBox],
+    accounts: NamedDependency[Accounts],
+    charge_options: NamedDependency[ChargeOptions],
+) -> Desk:
+    """The desk of a request."""
+    return Desk(db, identity, clock, box, accounts, charge_options)
+
+
+#: What a route has that takes a `desk`.
+DESK: Final = {"desk": Provide(open_desk)}
 
 
 class _Planned(msgspec.Struct, frozen=True):

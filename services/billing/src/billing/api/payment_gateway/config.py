@@ -12,13 +12,12 @@ from msgspec import UNSET, UnsetType
 from billing import store
 from billing.accounts import Accounts
 from billing.api.access import actor_of
-from billing.api.payment_gateway.answers import Answer, Envelope, answer, enveloped
+from billing.api.payment_gateway.answers import Answer, Envelope, enveloped
 from billing.api.seed_errors import seed_errors
 from billing.domain.provider_accounts import MASK, AccountChange, Environment, ProviderAccount, active_account
 from billing.domain.providers import Provider
 from billing.usecases.delete_provider_account import delete_provider_account
 from billing.usecases.save_provider_account import save_provider_account
-from billing.usecases.try_provider_account import try_provider_account
 from chassis.clock import Clock
 from chassis.db import Connection, Database, transaction
 from chassis.identity import Identity, requires, tenant_of
@@ -59,16 +58,6 @@ class AccountView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     updated_at: datetime
     created_by: str
     updated_by: str
-
-
-class TrialView(msgspec.Struct, frozen=True, kw_only=True):
-    """The provider took the credentials; `balance` is its own object, null where it tells none."""
-
-    success: bool
-    message: str
-    gateway: Provider
-    environment: Environment
-    balance: dict[str, Any] | None
 
 
 class Told(msgspec.Struct, frozen=True):
@@ -169,42 +158,6 @@ async def delete_config(
     return Told("Configuration deleted successfully")
 
 
-@post("/payment-gateway/test/{gateway:str}", guards=GUARDS, status_code=200, exception_handlers=seed_errors("error"))
-async def try_config(
-    db: NamedDependency[Database],
-    identity: NamedDependency[Identity],
-    accounts: NamedDependency[Accounts],
-    gateway: FromPath[Provider],
-) -> Answer[TrialView]:
-    """Whether the provider takes the active account's credentials; changes nothing there."""
-    return answer(await _try(db, accounts, identity, gateway))
-
-
-@post(
-    "/payment-gateway/test/pagbank",
-    guards=GUARDS,
-    status_code=200,
-    exception_handlers=seed_errors("error"),
-    include_in_schema=False,
-)
-async def try_pagbank_config(
-    db: NamedDependency[Database], identity: NamedDependency[Identity], accounts: NamedDependency[Accounts]
-) -> Answer[TrialView]:
-    """The same for PagBank: its other trials' paths hide it from the route above."""
-    return answer(await _try(db, accounts, identity, Provider.PAGBANK))
-
-
-async def _try(db: Database, accounts: Accounts, identity: Identity, gateway: Provider) -> TrialView:
-    trial = await try_provider_account(db, accounts, tenant_of(identity), gateway)
-    return TrialView(
-        success=True,
-        message="Connection successful",
-        gateway=gateway,
-        environment=trial.environment,
-        balance=trial.balance,
-    )
-
-
 async def _accounts(conn: Connection, tenant_id: Any, gateway: Provider) -> list[ProviderAccount]:
     return [one for one in await store.provider_accounts.list_accounts(conn, tenant_id) if one.provider is gateway]
 
@@ -233,6 +186,4 @@ ROUTES: list[Any] = [
     get_active_config,
     get_config,
     delete_config,
-    try_config,
-    try_pagbank_config,
 ]

@@ -11,7 +11,7 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 from billing import store
 from billing.accounts import Accounts
 from billing.api.payment_gateway.answers import Answer, answer
-from billing.api.payment_gateway.shapes import CustomerFields, CustomerView, customer_view
+from billing.api.payment_gateway.customer_shapes import CustomerFields, CustomerView, customer_view
 from billing.api.seed_errors import seed_errors
 from billing.domain.customers import SoldBy
 from billing.domain.providers import Provider

@@ -9,14 +9,13 @@ from litestar.di import NamedDependency
 from litestar.params import JSONBody
 
 from billing import store
-from billing.accounts import Accounts
 from billing.api.payment_gateway.answers import Answer, answer, reais_of
-from billing.api.payment_gateway.charging import Desk, PixImage, Raw, customer_of, make_charge, pix_of
+from billing.api.payment_gateway.charge_shapes import ChargeFields, ChargeView, charge_view, raw_charge
+from billing.api.payment_gateway.charging import DESK, Desk, PixImage, Raw, customer_of, make_charge, pix_of
 from billing.api.payment_gateway.config import GUARDS
-from billing.api.payment_gateway.shapes import ChargeFields, ChargeView, charge_view, raw_charge
 from billing.api.seed_errors import seed_errors
 from billing.domain.brazil_days import day_in_brazil
-from billing.domain.charging import ChargeOptions, NewCustomer
+from billing.domain.charging import NewCustomer
 from billing.domain.payments import Payment
 from billing.domain.provider_accounts import Environment
 from billing.domain.providers import Provider
@@ -24,10 +23,7 @@ from billing.usecases.choose_account import choose_account
 from billing.usecases.plan_customer import plan_customer
 from billing.usecases.try_provider_account import try_provider_account
 from chassis.body_guard import StrictRequest
-from chassis.clock import Clock
-from chassis.db import Database, transaction
-from chassis.identity import Identity
-from chassis.secrets import SecretBox
+from chassis.db import transaction
 from contracts.errors import ServiceError
 
 _SANDBOX: Final = Environment.SANDBOX
@@ -86,19 +82,19 @@ class OrderList(msgspec.Struct, frozen=True, kw_only=True):
     orders: list[ChargeView]
 
 
-@post("/payment-gateway/test/pagbank/pix", guards=GUARDS, status_code=200, exception_handlers=seed_errors("error"))
+@post(
+    "/payment-gateway/test/pagbank/pix",
+    guards=GUARDS,
+    status_code=200,
+    dependencies=DESK,
+    exception_handlers=seed_errors("error"),
+)
 async def post_pix_trial(
     data: JSONBody[PixTrialIn],
     request: StrictRequest,
-    db: NamedDependency[Database],
-    identity: NamedDependency[Identity],
-    clock: NamedDependency[Clock],
-    box: NamedDependency[SecretBox],
-    accounts: NamedDependency[Accounts],
-    charge_options: NamedDependency[ChargeOptions],
+    desk: NamedDependency[Desk],
 ) -> Answer[PixTrialView]:
     """Makes an order with a PIX code in the sandbox."""
-    desk = Desk(db, identity, clock, box, accounts, charge_options)
     payment = await _order(desk, data, request)
     return answer(
         PixTrialView(
@@ -113,19 +109,19 @@ async def post_pix_trial(
     )
 
 
-@post("/payment-gateway/test/pagbank/full", guards=GUARDS, status_code=200, exception_handlers=seed_errors("error"))
+@post(
+    "/payment-gateway/test/pagbank/full",
+    guards=GUARDS,
+    status_code=200,
+    dependencies=DESK,
+    exception_handlers=seed_errors("error"),
+)
 async def post_full_trial(
     request: StrictRequest,
-    db: NamedDependency[Database],
-    identity: NamedDependency[Identity],
-    clock: NamedDependency[Clock],
-    box: NamedDependency[SecretBox],
-    accounts: NamedDependency[Accounts],
-    charge_options: NamedDependency[ChargeOptions],
+    desk: NamedDependency[Desk],
 ) -> Answer[TrialReport]:
     """Tries the sandbox account out: its token, and an order with a PIX code."""
-    desk = Desk(db, identity, clock, box, accounts, charge_options)
-    async with transaction(db, desk.tenant_id) as conn:
+    async with transaction(desk.db, desk.tenant_id) as conn:
         await choose_account(conn, desk.tenant_id, Provider.PAGBANK, _SANDBOX)
     results: list[TrialStep] = []
     for name, step in (("Accept Token", _token), ("Create PIX Order", _pix)):
@@ -143,20 +139,17 @@ async def post_full_trial(
                 success_rate=f"{passed * 100 // len(results)}.0%",
             ),
             results=results,
-            timestamp=clock(),
+            timestamp=desk.clock(),
         )
     )
 
 
-@get("/payment-gateway/test/pagbank/orders", guards=GUARDS, exception_handlers=seed_errors("error"))
+@get("/payment-gateway/test/pagbank/orders", guards=GUARDS, dependencies=DESK, exception_handlers=seed_errors("error"))
 async def list_trial_orders(
-    db: NamedDependency[Database], identity: NamedDependency[Identity], clock: NamedDependency[Clock],
-    box: NamedDependency[SecretBox], accounts: NamedDependency[Accounts],
-    charge_options: NamedDependency[ChargeOptions],
-) -> Answer[OrderList]:  # fmt: skip
+    desk: NamedDependency[Desk],
+) -> Answer[OrderList]:
     """The orders of the sandbox account that were made here: PagBank itself lists none."""
-    desk = Desk(db, identity, clock, box, accounts, charge_options)
-    async with transaction(db, desk.tenant_id) as conn:
+    async with transaction(desk.db, desk.tenant_id) as conn:
         account = await choose_account(conn, desk.tenant_id, Provider.PAGBANK, _SANDBOX)
         rows = await store.charges.list_charges(
             conn, desk.tenant_id, provider=Provider.PAGBANK.value, account_id=account.id, limit=100, offset=0
