@@ -3,7 +3,9 @@
 The only module that imports stripe. Its typed services are not used: they are generated for endive, see API_VERSION.
 """
 
+import asyncio
 import logging
+import random
 import re
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final, Literal, NoReturn, Protocol, TypeVar
@@ -36,6 +38,7 @@ logging.getLogger("stripe").setLevel(logging.CRITICAL)
 
 #: The most that Stripe lists at once.
 PAGE: Final = 100
+_PAGE_PAUSES_S: Final = (0.2, 0.8)
 
 
 class _Identified(Protocol):
@@ -89,15 +92,26 @@ class Transport:
         return await self._ask("delete", path, into, {}, key)
 
     async def list(self, path: str, page_type: type[Listed[L]], params: Mapping[str, Any]) -> AsyncIterator[L]:
-        """Everything that matches, newest first, page by page. Raises like `get`."""
+        """Everything that matches, newest first, page by page. Raises like `get`.
+
+        A page that was not got is asked for again: of many pages one would nearly always fail where some requests do.
+        """
         page_params = {**params, "limit": PAGE}
         while True:
-            page = await self.get(path, page_type, page_params)
+            page = await self._page(path, page_type, page_params)
             for found in page.data:
                 yield found
             if not page.has_more or not page.data:
                 return
             page_params["starting_after"] = page.data[-1].id
+
+    async def _page(self, path: str, page_type: type[T], params: Mapping[str, Any]) -> T:
+        for longest_s in _PAGE_PAUSES_S:
+            try:
+                return await self.get(path, page_type, params)
+            except ProviderUnavailable:
+                await asyncio.sleep(random.uniform(0, longest_s))  # noqa: S311 - jitter
+        return await self.get(path, page_type, params)
 
     async def _ask(
         self,
