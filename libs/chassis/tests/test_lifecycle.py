@@ -72,7 +72,13 @@ async def test_an_event_goes_round_in_one_trace(
         return await db.platform.fetchval("SELECT count(*) FROM dead_letters WHERE times > 1")
 
     await until(died_again)
-    assert await asyncio.to_thread(main, ["dlq", "sample", "discard", "--queue", "sample", "--actor", "ana"], env) == 0
+    # Without a word about which, none is discarded.
+    with pytest.raises(SystemExit):
+        main(["dlq", "sample", "discard", "--limit", "5", "--reason", ""], env)
+    assert "or --all" in capsys.readouterr().err
+    assert await asyncio.to_thread(main, ["dlq", "sample", "discard", "--queue", "another"], env) == 0
+    assert await db.platform.fetchval("SELECT count(*) FROM dead_letters WHERE resolution IS NULL") == 1
+    assert await asyncio.to_thread(main, ["dlq", "sample", "discard", "--all", "--actor", "ana"], env) == 0
     row = await db.platform.fetchrow("SELECT resolution, resolved_by FROM dead_letters")
     assert tuple(row) == ("discarded", "ana")
 

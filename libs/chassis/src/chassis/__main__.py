@@ -26,7 +26,10 @@ from contracts.errors import ServiceError
 
 def main(arguments: Sequence[str], env: Mapping[str, str] = os.environ) -> int:
     """Runs one command and answers its exit code: 0, or 2 when it was refused."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.command == "dlq" and options.action == "discard" and not (options.all or _is_narrowed(options)):
+        parser.error("say which dead letters to discard (ids, --queue, --type, --tenant, --reason, --since), or --all")
     try:
         match options.command:
             case "serve":
@@ -75,11 +78,16 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("ids", type=UUID, nargs="*")
             command.add_argument("--queue")
             command.add_argument("--reason", help="a part of the reason")
+            command.add_argument("--all", action="store_true", help="discard whichever are open, up to --limit")
             command.add_argument("--limit", type=int, default=1000)
             command.add_argument("--rate", type=float, help="messages a second")
             command.add_argument("--dry-run", action="store_true")
             command.add_argument("--actor", help="who does it, for the audit columns; this user by default")
     return parser
+
+
+def _is_narrowed(options: argparse.Namespace) -> bool:
+    return any((options.ids, options.queue, options.type, options.tenant, options.reason, options.since))
 
 
 _DLQ_ACTIONS = ("list", "show", "replay", "discard")
