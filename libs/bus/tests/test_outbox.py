@@ -113,6 +113,19 @@ async def test_many_in_one_statement_keep_their_order(database: BusDatabase) -> 
         assert event.template.encode() in body
 
 
+async def test_an_event_may_belong_to_an_earlier_trace(database: BusDatabase) -> None:
+    earlier, present = f"00-{'1' * 32}-{'2' * 16}-01", f"00-{'3' * 32}-{'4' * 16}-01"
+    token = current_traceparent.set(present)
+    try:
+        async with database.transaction(TENANT) as conn:
+            tellings = [Telling(event=sent(), aggregate_id=uuid4(), traceparent=trace) for trace in (earlier, None)]
+            ids = await tell_many(conn, tellings)
+    finally:
+        current_traceparent.reset(token)
+    bodies = [await database.value("SELECT body FROM outbox WHERE id = $1", event_id) for event_id in ids]
+    assert [decode_envelope(body).traceparent for body in bodies] == [earlier, present]
+
+
 async def test_a_message_over_the_limit_is_refused(database: BusDatabase) -> None:
     async with database.transaction(TENANT) as conn:
         with pytest.raises(TooLarge):

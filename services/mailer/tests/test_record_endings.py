@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from uuid import UUID
 
+from bus.envelope import decode_envelope
 from chassis.db import Database, platform_transaction
 from mailer import store
 from mailer.domain import emails
@@ -40,3 +41,15 @@ async def test_only_a_mailbox_at_fault_is_suppressed(db: Database, tenant: UUID,
         ]
         assert await record_endings(conn, list(zip(claims, endings, strict=True)), now=now) == 2
         assert await conn.fetchval("SELECT array_agg(email) FROM suppressions") == [claims[0].to_email]
+
+
+async def test_each_ending_is_told_in_its_own_jobs_trace(db: Database, tenant: UUID, make_mail: MakeMail) -> None:
+    traces = [f"00-{n:032x}-{n:016x}-01" for n in (1, 2)]
+    async with platform_transaction(db) as conn:
+        await store.emails.insert_queued(conn, [make_mail(tenant, traceparent=trace) for trace in [*traces, None]])
+        claims = await store.emails.claim_due(conn, {}, other_room=4, limit=9, lease_s=30)
+        assert await record_endings(conn, [(claim, emails.SENT) for claim in claims], now=datetime.now(UTC)) == 3
+        bodies = await conn.fetch("SELECT aggregate_id, body FROM outbox")
+    told = {row["aggregate_id"]: decode_envelope(row["body"]).traceparent for row in bodies}
+    assert told == {claim.id: claim.traceparent for claim in claims}
+    assert set(told.values()) == {*traces, None}

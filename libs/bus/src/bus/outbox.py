@@ -28,12 +28,16 @@ TOMBSTONE: Final = b'{"erased":true}'
 
 
 class Telling(msgspec.Struct, frozen=True, kw_only=True):
-    """One event for `tell_many`; `version` is the aggregate's, by which consumers drop what is stale."""
+    """One event for `tell_many`; `version` is the aggregate's, by which consumers drop what is stale.
+
+    `traceparent` is the W3C trace that the event belongs to, for one whose cause lies back; None: the present one.
+    """
 
     event: Event
     aggregate_id: UUID
     tenant_id: UUID | None = None
     version: int | None = None
+    traceparent: str | None = None
 
 
 async def tell(
@@ -55,7 +59,7 @@ async def tell_many(conn: Connection, tellings: Sequence[Telling]) -> list[UUID]
     Raises TooLarge when one has more than 4 MiB; then none is written.
     """
     now = datetime.now(UTC)
-    traceparent = current_traceparent.get()
+    present = current_traceparent.get()
     rows: list[tuple[Any, ...]] = []
     for telling in tellings:
         event_id = uuid7()
@@ -67,7 +71,7 @@ async def tell_many(conn: Connection, tellings: Sequence[Telling]) -> list[UUID]
             tenant_id=telling.tenant_id,
             subject=str(telling.aggregate_id),
             time=now,
-            traceparent=traceparent,
+            traceparent=telling.traceparent or present,
             source="/" + name.split(".", 1)[0],
         )
         rows.append(

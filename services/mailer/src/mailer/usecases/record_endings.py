@@ -1,11 +1,9 @@
 """Writes how tries ended, tells the world, and forgets what was secret: all of it in one transaction, or none."""
 
-from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 
 from bus.outbox import Telling, erase_body, tell_many
-from bus.trace import current_traceparent
 from chassis.db import Connection
 from mailer import store
 from mailer.domain.emails import Claim, Ending, Status, event_of
@@ -20,16 +18,19 @@ async def record_endings(conn: Connection, ended: Sequence[tuple[Claim, Ending]]
     """
     written = await store.emails.mark_ended(conn, ended)
     mine = [(claim, ending) for claim, ending in ended if claim.id in written]
-    tellings: dict[str | None, list[Telling]] = defaultdict(list)
-    for claim, ending in mine:
-        event = event_of(claim, ending, now=now)
-        # The fence is the version: it grows by each try, and a try has one ending.
-        telling = Telling(event=event, aggregate_id=claim.id, tenant_id=claim.tenant_id, version=claim.fence)
-        tellings[claim.traceparent].append(telling)
-    for traceparent, of_trace in tellings.items():
-        token = current_traceparent.set(traceparent)
-        await tell_many(conn, of_trace)
-        current_traceparent.reset(token)
+    await tell_many(
+        conn,
+        [
+            Telling(
+                event=event_of(claim, ending, now=now),
+                aggregate_id=claim.id,
+                tenant_id=claim.tenant_id,
+                version=claim.fence,  # it grows by each try, and a try has one ending
+                traceparent=claim.traceparent,
+            )
+            for claim, ending in mine
+        ],
+    )
     await _suppress(conn, [(claim, ending) for claim, ending in mine if ending.suppress], now)
     for claim, ending in mine:
         if claim.secret_variables and claim.job_id and ending.status is not Status.DEFERRED:
