@@ -20,12 +20,15 @@ fi
 
 as_root_on_debian() { [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; }
 
+# Waits for apt's locks: another checkout, or the system itself, may be installing at the same time.
+apt_get() { DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -qq "$@" >>var/apt.log 2>&1; }
+
 # A fresh machine has no package lists yet, and those of an old one may name versions that are gone.
 apt_install() {
-    DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@" >var/apt.log 2>&1 || {
+    : >var/apt.log
+    apt_get install -y --no-install-recommends "$@" || {
         say "  refreshing the package lists"
-        apt-get update -qq >>var/apt.log 2>&1 &&
-            DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@" >>var/apt.log 2>&1
+        apt_get update && apt_get install -y --no-install-recommends "$@"
     } || {
         tail -n 5 var/apt.log >&2
         return 1
