@@ -102,7 +102,7 @@ async def sale(billing: Any, stripe: FakeStripe, tenant: UUID, **fields: Any) ->
 
 async def refunds_of(billing: Any, tenant: UUID, payment: Payment) -> list[tuple[str, int]]:
     async with transaction(billing.db, tenant) as conn:
-        rows = await store.payments.list_refunds(conn, tenant, payment.id)
+        rows = await store.refunds.list_refunds(conn, tenant, payment.id)
     return [(row.status.value, row.amount_cents) for row in rows]
 
 
@@ -260,8 +260,9 @@ async def test_a_lost_answer_stays_requested_and_is_looked_up(start: Start, tena
     row = await sale(billing, stripe, tenant)
     path = f"/payments/{row.id}/refund"
     stripe.server.faulty = lambda request: request.path == "/v1/refunds"
-    stripe.server.faults = [Fault.DROP_REPLY] * 3
+    stripe.server.faults = [Fault.DROP_REPLY] * 50
     lost = await billing.call("POST", path, tenant, json={"amount_cents": 700})
+    stripe.server.faults = []
     assert (lost.status_code, lost.json()["code"]) == (503, "provider_result_unknown")
     assert await refunds_of(billing, tenant, row) == [("requested", 700)]
     detail = (await billing.call("GET", f"/payments/{row.id}", tenant)).json()

@@ -276,7 +276,7 @@ async def test_a_refund_that_a_crash_left_unasked_is_asked_for_once(shop: Shop, 
     counts = await asyncio.gather(*(close(shop, box, after(minutes=8)) for _ in range(2)))
     assert sum(count["failed"] for count in counts) == 0
     async with transaction(shop.db, payment.tenant_id) as conn:
-        [done] = await store.payments.list_refunds(conn, payment.tenant_id, payment.id)
+        [done] = await store.refunds.list_refunds(conn, payment.tenant_id, payment.id)
     assert (done.id, done.status.value) == (refund.id, "done")
     [made] = shop.asaas.payment(payment.external_id)["refunds"]
     assert made["value"] == 247

@@ -170,20 +170,20 @@ async def test_a_refund_is_kept_and_ends_once(db: Database, tenant: UUID) -> Non
         updated_at=NOW,
     )
     async with transaction(db, tenant) as conn:
-        await store.payments.insert_refund(conn, tenant, refund)
-        assert await store.payments.find_refund(conn, tenant, refund.id) == refund
-        assert await store.payments.find_refund(conn, tenant, uuid4()) is None
+        await store.refunds.insert_refund(conn, tenant, refund)
+        assert await store.refunds.find_refund(conn, tenant, refund.id) == refund
+        assert await store.refunds.find_refund(conn, tenant, uuid4()) is None
         for status in (RefundStatus.PENDING, RefundStatus.DONE):
             refund = msgspec.structs.replace(refund, status=status, external_id="re_1", updated_at=NOW)
-            await store.payments.update_refund(conn, tenant, refund)
-            assert await store.payments.list_refunds(conn, tenant, row.id) == [refund]
+            await store.refunds.update_refund(conn, tenant, refund)
+            assert await store.refunds.list_refunds(conn, tenant, row.id) == [refund]
         late = msgspec.structs.replace(refund, status=RefundStatus.PENDING)
-        await store.payments.update_refund(conn, tenant, late)
-        assert await store.payments.find_refund(conn, tenant, refund.id) == refund, "what is over stays over"
+        await store.refunds.update_refund(conn, tenant, late)
+        assert await store.refunds.find_refund(conn, tenant, refund.id) == refund, "what is over stays over"
     async with transaction(db, uuid4()) as conn:
-        assert await store.payments.find_refund(conn, tenant, refund.id) is None
-        assert await store.payments.list_refunds(conn, tenant, row.id) == []
+        assert await store.refunds.find_refund(conn, tenant, refund.id) is None
+        assert await store.refunds.list_refunds(conn, tenant, row.id) == []
     none = msgspec.structs.replace(refund, id=uuid4(), amount_cents=0)
     with pytest.raises(asyncpg.CheckViolationError):
         async with transaction(db, tenant) as conn:
-            await store.payments.insert_refund(conn, tenant, none)
+            await store.refunds.insert_refund(conn, tenant, none)

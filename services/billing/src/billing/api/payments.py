@@ -126,7 +126,7 @@ async def get_payment(
     tenant_id = tenant_of(request.user)
     async with transaction(db, tenant_id) as conn:
         row = await store.payments.get_payment(conn, tenant_id, payment_id)
-        refunds = await store.payments.list_refunds(conn, tenant_id, payment_id)
+        refunds = await store.refunds.list_refunds(conn, tenant_id, payment_id)
     return PaymentDetail(**_shown(row), refunds=[RefundView(**_refund_shown(refund)) for refund in refunds])
 
 

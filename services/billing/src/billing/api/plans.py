@@ -1,6 +1,5 @@
 """Plans over HTTP: anybody may read what is for sale; the platform's administrators decide what is."""
 
-from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -8,15 +7,15 @@ import msgspec
 from litestar import Response, delete, get, patch, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody, QueryParameter
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
 from billing import store
 from billing.accounts import Accounts
 from billing.api.access import actor_of, is_platform_admin, requires_platform_admin
 from billing.api.pages import Cursor, Limit, Page, page_of, start_of
+from billing.api.plan_shapes import NewPlan, PlanPatch, PlanView, plan_view, tags_of
 from billing.domain.identifiers import new_id
-from billing.domain.plans import Offer, Plan, PlanChange, PlanStatus, PriceTag, for_sale
-from billing.domain.providers import Interval
+from billing.domain.plans import Offer, Plan, PlanChange, PlanStatus, for_sale
 from billing.usecases.archive_plan import archive_plan
 from billing.usecases.create_plan import create_plan
 from billing.usecases.push_plan import push_plan
@@ -28,82 +27,6 @@ from chassis.idempotency import once
 from chassis.identity import Identity
 from contracts.errors import Forbidden, NotFound
 from contracts.tenancy import PLATFORM_TENANT_ID
-
-Slug = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=120)]
-Description = Annotated[str, msgspec.Meta(max_length=2000)]
-Features = Annotated[list[Annotated[str, msgspec.Meta(min_length=1, max_length=200)]], msgspec.Meta(max_length=100)]
-LimitName = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_.:-]{0,62}$")]
-Limits = Annotated[
-    dict[LimitName, Annotated[int, msgspec.Meta(ge=0, le=2**53)]],
-    msgspec.Meta(max_length=100, description="What the plan allows, by name; what is not named is not limited."),
-]
-TrialDays = Annotated[int, msgspec.Meta(ge=0, le=730)]
-Currency = Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{3}$", description="ISO 4217.")]
-#: Stripe takes eight digits.
-Amount = Annotated[int, msgspec.Meta(ge=1, le=99_999_999, description="Minor units of the currency (centavos).")]
-
-
-class PriceView(msgspec.Struct, frozen=True, kw_only=True):
-    """A price that the plan is sold at. `external_id` is Stripe's, once the plan was pushed."""
-
-    id: UUID
-    interval: Interval
-    currency: str
-    amount_cents: int
-    external_id: str | None
-
-
-class PlanView(msgspec.Struct, frozen=True, kw_only=True):
-    """A plan and what it costs. An archived one is not sold any more; who has it keeps it."""
-
-    id: UUID
-    slug: str
-    name: str
-    description: str
-    features: list[str]
-    limits: dict[str, int]
-    trial_days: int
-    status: PlanStatus
-    prices: list[PriceView]
-    created_at: datetime
-    updated_at: datetime
-    archived_at: datetime | None
-
-
-class NewPrice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the plan costs per interval, in one currency."""
-
-    interval: Interval
-    currency: Currency = "BRL"
-    amount_cents: Amount
-
-
-Prices = Annotated[list[NewPrice], msgspec.Meta(max_length=50)]
-
-
-class NewPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A plan to sell."""
-
-    slug: Slug
-    name: Name
-    description: Description = ""
-    features: Features = []
-    limits: Limits = {}
-    trial_days: TrialDays = 0
-    prices: Prices = []
-
-
-class PlanPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What of the plan is to change; what is absent stays. `prices`, when given, are all that shall be for sale."""
-
-    slug: Slug | UnsetType = UNSET
-    name: Name | UnsetType = UNSET
-    description: Description | UnsetType = UNSET
-    features: Features | UnsetType = UNSET
-    limits: Limits | UnsetType = UNSET
-    trial_days: TrialDays | UnsetType = UNSET
-    prices: Prices | UnsetType = UNSET
 
 
 @get("/plans")
@@ -122,7 +45,7 @@ async def list_plans(
             conn, PLATFORM_TENANT_ID, after=start_of(cursor), limit=limit + 1, archived=archived
         )
         offers = await _offers(conn, plans)
-    return page_of(plans, [_view(offer) for offer in offers], limit)
+    return page_of(plans, [plan_view(offer) for offer in offers], limit)
 
 
 @get("/plans/{plan:str}")
@@ -131,7 +54,7 @@ async def get_plan(db: NamedDependency[Database], plan: FromPath[str]) -> PlanVi
     async with transaction(db, PLATFORM_TENANT_ID) as conn:
         found = await _named(conn, plan)
         [offer] = await _offers(conn, [found])
-    return _view(offer)
+    return plan_view(offer)
 
 
 @post("/plans", guards=[requires_platform_admin()])
@@ -162,7 +85,7 @@ async def post_plan(
     )
 
     async def create(conn: Connection) -> PlanView:
-        return _view(await create_plan(conn, plan, _tags(data.prices), actor=actor_of(identity), now=now))
+        return plan_view(await create_plan(conn, plan, tags_of(data.prices), actor=actor_of(identity), now=now))
 
     return await once(request, db, data, create)
 
@@ -178,10 +101,10 @@ async def patch_plan(
     """Changes a plan. A new price retires the old one and touches no running subscription."""
     wanted: dict[str, Any] = msgspec.structs.asdict(data)
     if data.prices is not UNSET:
-        wanted["prices"] = _tags(data.prices)
+        wanted["prices"] = tags_of(data.prices)
     async with transaction(db, PLATFORM_TENANT_ID) as conn:
         found = await _named(conn, plan)
-        return _view(await update_plan(conn, found.id, PlanChange(**wanted), actor=actor_of(identity), now=clock()))
+        return plan_view(await update_plan(conn, found.id, PlanChange(**wanted), actor=actor_of(identity), now=clock()))
 
 
 @delete("/plans/{plan:str}", guards=[requires_platform_admin()])
@@ -208,7 +131,7 @@ async def post_push(
     """Makes the plan a product at Stripe with its prices; again, brings Stripe up to date."""
     async with transaction(db, PLATFORM_TENANT_ID) as conn:
         found = await _named(conn, plan)
-    return _view(await push_plan(db, found.id, accounts=accounts, actor=actor_of(identity), clock=clock))
+    return plan_view(await push_plan(db, found.id, accounts=accounts, actor=actor_of(identity), clock=clock))
 
 
 async def _named(conn: Connection, name: str) -> Plan:
@@ -226,37 +149,6 @@ async def _named(conn: Connection, name: str) -> Plan:
 async def _offers(conn: Connection, plans: list[Plan]) -> list[Offer]:
     prices = await store.plans.list_prices(conn, PLATFORM_TENANT_ID, [plan.id for plan in plans])
     return [Offer(plan=plan, prices=for_sale(price for price in prices if price.plan_id == plan.id)) for plan in plans]
-
-
-def _tags(prices: list[NewPrice]) -> list[PriceTag]:
-    return [PriceTag(interval=one.interval, currency=one.currency, amount_cents=one.amount_cents) for one in prices]
-
-
-def _view(offer: Offer) -> PlanView:
-    plan = offer.plan
-    return PlanView(
-        id=plan.id,
-        slug=plan.slug,
-        name=plan.name,
-        description=plan.description,
-        features=plan.features,
-        limits=plan.limits,
-        trial_days=plan.trial_days,
-        status=plan.status,
-        prices=[
-            PriceView(
-                id=price.id,
-                interval=price.interval,
-                currency=price.currency,
-                amount_cents=price.amount_cents,
-                external_id=price.price_external_id,
-            )
-            for price in offer.prices
-        ],
-        created_at=plan.created_at,
-        updated_at=plan.updated_at,
-        archived_at=plan.archived_at,
-    )
 
 
 ROUTES = [list_plans, get_plan, post_plan, patch_plan, delete_plan, post_push]

@@ -18,7 +18,7 @@ async def refresh_refunds(db: Database, tenant_id: UUID, payment_id: UUID, *, ac
     Raises ProviderUnavailable, ProviderMisconfigured.
     """
     async with transaction(db, tenant_id) as conn:
-        refunds = await store.payments.list_refunds(conn, tenant_id, payment_id)
+        refunds = await store.refunds.list_refunds(conn, tenant_id, payment_id)
         waiting = [refund for refund in refunds if refund.status is RefundStatus.PENDING]
         if not waiting:
             return
@@ -31,4 +31,4 @@ async def refresh_refunds(db: Database, tenant_id: UUID, payment_id: UUID, *, ac
         if found is not None and found.status != refund.status:
             ended = msgspec.structs.replace(refund, status=RefundStatus(found.status), updated_at=clock())
             async with transaction(db, tenant_id) as conn:
-                await store.payments.update_refund(conn, tenant_id, ended)
+                await store.refunds.update_refund(conn, tenant_id, ended)

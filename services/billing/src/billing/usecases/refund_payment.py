@@ -52,7 +52,7 @@ async def refund_payment(
     ProviderUnknown, ProviderMisconfigured.
     """
     async with transaction(db, tenant_id) as conn:
-        refund = await store.payments.find_refund(conn, tenant_id, refund_id)
+        refund = await store.refunds.find_refund(conn, tenant_id, refund_id)
         if refund is None:
             raise NotFound("no such refund")
         payment = await store.payments.get_payment(conn, tenant_id, refund.payment_id)
@@ -78,7 +78,7 @@ async def refund_payment(
             await receive_payment(conn, tenant_id, payment.id, seen, asked_at=asked_at, now=clock())
     async with transaction(db, tenant_id) as conn:
         return Refunded(
-            await store.payments.find_refund(conn, tenant_id, refund_id) or refund,
+            await store.refunds.find_refund(conn, tenant_id, refund_id) or refund,
             await store.payments.get_payment(conn, tenant_id, payment.id),
         )
 
@@ -114,4 +114,4 @@ async def _ask(
 async def _note(db: Database, refund: Refund, status: RefundStatus, external_id: str | None, clock: Clock) -> None:
     async with transaction(db, refund.tenant_id) as conn:
         noted = msgspec.structs.replace(refund, status=status, external_id=external_id, updated_at=clock())
-        await store.payments.update_refund(conn, refund.tenant_id, noted)
+        await store.refunds.update_refund(conn, refund.tenant_id, noted)

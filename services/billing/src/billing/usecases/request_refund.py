@@ -46,7 +46,7 @@ async def request_refund(
     if payment.sold_by is SoldBy.PLATFORM and not may_refund_sales:
         raise Forbidden("What was paid to the platform only the platform refunds.", code="platform_sale")
     refuse_refund(payment)
-    refunds = await store.payments.list_refunds(conn, tenant_id, payment_id)
+    refunds = await store.refunds.list_refunds(conn, tenant_id, payment_id)
     known = None if is_keyed else same_wish(refunds, amount_cents)
     if known is None and amount_cents is None and refundable_cents(payment, refunds) == 0:
         known = last_counting(refunds)
@@ -64,7 +64,7 @@ async def request_refund(
         created_at=now,
         updated_at=now,
     )
-    await store.payments.insert_refund(conn, tenant_id, refund)
+    await store.refunds.insert_refund(conn, tenant_id, refund)
     await note_order(conn, tenant_id, payment.order_id, "refund_requested", now=now, amount_cents=refund.amount_cents)
     await record_audit(
         conn,

@@ -31,9 +31,9 @@ async def return_money(
         updated_at=now,
     )
     await store.invoices.update_invoice(conn, invoice.tenant_id, changed)
-    refunds = await store.payments.list_refunds(conn, payment.tenant_id, payment.id)
+    refunds = await store.refunds.list_refunds(conn, payment.tenant_id, payment.id)
     for refund in arrived(refunds, payment.refunded_cents, now):
-        await store.payments.update_refund(conn, payment.tenant_id, refund)
+        await store.refunds.update_refund(conn, payment.tenant_id, refund)
     await note_order(
         conn, invoice.tenant_id, invoice.order_id, "refunded", now=now, refunded_cents=payment.refunded_cents
     )
