@@ -474,6 +474,21 @@ async def test_many_share_a_commit_and_each_is_there(billing: RunningService) ->
     assert after - before < len(bodies) / 4
 
 
+async def test_each_event_bears_its_requests_trace(billing: RunningService) -> None:
+    traces = [f"00-{uuid4().hex}-{'1' * 16}-01" for _ in range(20)]
+    bodies = [stripe_body(stripe_event()) for _ in traces]
+    await asyncio.gather(
+        *(
+            send(billing, "/stripe/webhook", body, stripe_headers(body) | {"traceparent": trace})
+            for body, trace in zip(bodies, traces, strict=True)
+        )
+    )
+    rows = await billing.db.relay.fetch(
+        "SELECT convert_from(body, 'UTF8')::jsonb ->> 'traceparent' AS trace FROM outbox"
+    )
+    assert {row["trace"].split("-")[1] for row in rows} == {trace.split("-")[1] for trace in traces}
+
+
 async def test_what_cannot_be_stored_fails_alone(billing: RunningService) -> None:
     # Stripe alone could sign such a type; Postgres' text holds no U+0000.
     bodies = [stripe_body(stripe_event("invoice.paid" if number != 7 else "bad\x00type")) for number in range(20)]

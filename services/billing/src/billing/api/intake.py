@@ -66,7 +66,7 @@ class Intake:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((event, done))
         if self._flusher is None or self._flusher.done():
-            # In a context of its own: it works for many requests, and must not bear one's trace.
+            # In a context of its own: it works for many requests, each of whose events bears its own trace.
             self._flusher = asyncio.create_task(self._flush(db), context=Context())
         await done
 

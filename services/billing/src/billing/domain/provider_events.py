@@ -31,7 +31,7 @@ class EventSource(StrEnum):
 
 
 class NewProviderEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """A verified webhook to store: whose account it came to, what it is about, and its raw body."""
+    """A verified webhook to store: whose account it came to, what it is about, its raw body, its request's trace."""
 
     id: UUID
     provider: EventSource
@@ -39,6 +39,7 @@ class NewProviderEvent(msgspec.Struct, frozen=True, kw_only=True):
     notice: Notice
     payload: bytes
     tenant_id: UUID | None = None
+    traceparent: str | None = None
 
 
 class ProviderEvent(msgspec.Struct, frozen=True, kw_only=True):

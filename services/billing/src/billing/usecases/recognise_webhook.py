@@ -16,6 +16,7 @@ from billing.domain.provider_events import EventSource, NewProviderEvent
 from billing.domain.providers import Notice, Provider, SignatureRefused
 from billing.pagbank_api import PagBankApi, read_pagbank_event, verify_pagbank
 from billing.stripe_api import read_stripe_event, verify_stripe
+from bus.trace import current_traceparent
 from chassis.db import Connection, Database, platform_transaction
 
 
@@ -49,6 +50,7 @@ async def recognise_webhook(db: Database, accounts: Accounts, delivery: Delivery
         notice=notice,
         payload=delivery.raw,
         tenant_id=secrets.tenant_id,
+        traceparent=current_traceparent.get(),
     )
 
 

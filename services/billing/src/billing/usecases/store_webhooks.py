@@ -24,6 +24,7 @@ async def store_webhooks(db: Database, events: Sequence[NewProviderEvent], *, no
                 Telling(
                     event=ProviderEventReceived(provider_event_id=event.id, provider=event.provider.value),
                     aggregate_id=event.id,
+                    traceparent=event.traceparent,
                 )
                 for event in events
                 if event.id in fresh
