@@ -220,6 +220,17 @@ async def test_a_transfer_that_was_anothers_is_for_a_person(bank: Bank) -> None:
     assert await bank.received() == 1
 
 
+async def test_a_reused_transfer_leaves_what_was_credited_alone(bank: Bank) -> None:
+    first, second = await bank.charge(), await bank.charge()
+    transfer = of(first)
+    await bank.tell(transfer)
+    await bank.shop.deliver_asaas("PAYMENT_RECEIVED", str(second.external_id))
+    credited = await bank.now(second)
+    [event] = await bank.tell(of(second, endToEndId=transfer["endToEndId"]))
+    assert event.status is S.REVIEW
+    assert await bank.now(second) == credited
+
+
 async def test_another_transfer_for_a_paid_payment_is_for_a_person(bank: Bank) -> None:
     payment = await bank.charge(Provider.PAGBANK)
     known = await api_end_to_end(bank, payment)

@@ -39,8 +39,7 @@ async def apply_pix_notice(db: Database, accounts: Accounts, event: ProviderEven
     seen = await api.get_payment(payment.external_id)
     if seen.end_to_end_id not in (None, transfer.end_to_end_id):
         return for_review("its provider has it paid by another transfer", tenant_id)
-    if seen.status in SETTLING:
-        seen = msgspec.structs.replace(seen, end_to_end_id=transfer.end_to_end_id)
+    seen = msgspec.structs.replace(seen, end_to_end_id=transfer.end_to_end_id)  # kept only once its money is there
     async with transaction(db, tenant_id) as conn:
         after = await receive_payment(conn, tenant_id, payment_id, seen, asked_at=asked_at, now=clock())
     return _outcome(after, seen, transfer)
