@@ -1,6 +1,6 @@
 -- Mails about accounts, as the tenants service asks for them. Each carries the brand of whom it is sent for.
 --
---   account_welcome          name, link, valid_days       a paid tenant's owner: choose a password
+--   account_welcome          name, link, valid_days       whoever has an account and no password yet
 --   account_invitation       name, inviter, link, valid_days
 --   account_reset            name, link, valid_minutes
 --   account_verify_email     name, link, valid_days
@@ -26,7 +26,7 @@ FROM (VALUES
      'Sua conta em {{ brand_name }} está pronta',
      '<h1 style="color:{{ brand_color }}">{{ brand_name }}</h1>
 <p>{% if name %}Olá, {{ name }}!{% else %}Olá!{% endif %}</p>
-<p>O pagamento foi confirmado e a sua conta está pronta. Escolha uma senha para entrar:</p>
+<p>A sua conta está pronta. Escolha uma senha para entrar:</p>
 <p><a href="{{ link }}" style="background:{{ brand_color }};color:#ffffff;padding:12px 20px;text-decoration:none">Escolher a senha</a></p>
 <p>O endereço vale por {{ valid_days }} dias e uma única vez. Depois disso, peça outro em "Esqueci minha senha".</p>
 '),
@@ -35,7 +35,7 @@ FROM (VALUES
      'Your account at {{ brand_name }} is ready',
      '<h1 style="color:{{ brand_color }}">{{ brand_name }}</h1>
 <p>{% if name %}Hello, {{ name }}!{% else %}Hello!{% endif %}</p>
-<p>Your payment is confirmed and your account is ready. Choose a password to sign in:</p>
+<p>Your account is ready. Choose a password to sign in:</p>
 <p><a href="{{ link }}" style="background:{{ brand_color }};color:#ffffff;padding:12px 20px;text-decoration:none">Choose a password</a></p>
 <p>The address works for {{ valid_days }} days and once. After that, ask for another one under "Forgot my password".</p>
 '),

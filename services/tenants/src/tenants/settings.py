@@ -1,11 +1,13 @@
 """What the tenants service reads from the environment, beyond what every service does."""
 
+from datetime import timedelta
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 import msgspec
 
 from chassis.settings import Secret, ServiceSettings
+from tenants.domain.terms import Terms
 
 
 class Settings(ServiceSettings, frozen=True, kw_only=True):
@@ -38,3 +40,14 @@ class Settings(ServiceSettings, frozen=True, kw_only=True):
         parts = urlsplit(self.frontend_url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("FRONTEND_URL is not an http(s) URL")
+
+    @property
+    def terms(self) -> Terms:
+        """What the use cases about people, tenants and claims decide by."""
+        return Terms(
+            frontend_url=self.frontend_url.rstrip("/"),
+            admin_email=self.admin_email,
+            invitation=timedelta(days=self.invitation_days),
+            claim=timedelta(hours=self.claim_hours),
+            grace=timedelta(days=self.grace_days),
+        )

@@ -4,7 +4,7 @@ from uuid import UUID
 
 from chassis.db import Connection
 from contracts.errors import NotFound
-from tenants.domain.people import Membership
+from tenants.domain.people import Membership, Person
 from tenants.store.rows import read, read_all, write
 
 
@@ -48,7 +48,30 @@ async def list_of_user(conn: Connection, user_id: UUID) -> list[Membership]:
     )
 
 
-async def list_members(
+async def find_person(conn: Connection, tenant_id: UUID, user_id: UUID) -> Person | None:
+    """Somebody of the tenant, or None; without what they prefer where they belong to another one too.
+
+    For a platform transaction, as are the two below.
+    """
+    return read(
+        Person,
+        await conn.fetchval(
+            """
+            SELECT to_jsonb(m) || jsonb_build_object(
+                'email_verified_at', u.email_verified_at,
+                'preferences', CASE WHEN EXISTS (SELECT FROM memberships o
+                                                 WHERE o.user_id = m.user_id AND o.tenant_id <> m.tenant_id)
+                                    THEN '{}' ELSE u.preferences END,
+                'status', CASE WHEN m.status = 'active' THEN u.status ELSE m.status END)
+            FROM memberships m JOIN users u ON u.id = m.user_id WHERE m.tenant_id = $1 AND m.user_id = $2
+            """,
+            tenant_id,
+            user_id,
+        ),
+    )
+
+
+async def list_people(
     conn: Connection,
     tenant_id: UUID,
     *,
@@ -57,16 +80,23 @@ async def list_members(
     role: str | None = None,
     status: str | None = None,
     search: str | None = None,
-) -> list[Membership]:
-    """The tenant's people, newest first."""
+) -> list[Person]:
+    """The tenant's people, newest first, perhaps narrowed."""
     return read_all(
-        Membership,
+        Person,
         await conn.fetch(
             """
-            SELECT to_jsonb(t) FROM memberships t
-            WHERE tenant_id = $1 AND ($4::text IS NULL OR role = $4) AND ($5::text IS NULL OR status = $5)
-              AND ($6::text IS NULL OR strpos(lower(name), lower($6)) > 0 OR strpos(email, lower($6)) > 0)
-            ORDER BY created_at DESC, user_id OFFSET $2 LIMIT $3
+            SELECT to_jsonb(m) || jsonb_build_object(
+                'email_verified_at', u.email_verified_at,
+                'preferences', CASE WHEN EXISTS (SELECT FROM memberships o
+                                                 WHERE o.user_id = m.user_id AND o.tenant_id <> m.tenant_id)
+                                    THEN '{}' ELSE u.preferences END,
+                'status', CASE WHEN m.status = 'active' THEN u.status ELSE m.status END)
+            FROM memberships m JOIN users u ON u.id = m.user_id
+            WHERE m.tenant_id = $1 AND ($4::text IS NULL OR m.role = $4)
+              AND ($5::text IS NULL OR CASE WHEN m.status = 'active' THEN u.status ELSE m.status END = $5)
+              AND ($6::text IS NULL OR strpos(lower(m.name), lower($6)) > 0 OR strpos(m.email, lower($6)) > 0)
+            ORDER BY m.created_at DESC, m.user_id OFFSET $2 LIMIT $3
             """,
             tenant_id,
             offset,
@@ -78,15 +108,16 @@ async def list_members(
     )
 
 
-async def count_members(
+async def count_people(
     conn: Connection, tenant_id: UUID, *, role: str | None = None, status: str | None = None, search: str | None = None
 ) -> int:
     """How many of them there are."""
     count: int = await conn.fetchval(
         """
-        SELECT count(*) FROM memberships
-        WHERE tenant_id = $1 AND ($2::text IS NULL OR role = $2) AND ($3::text IS NULL OR status = $3)
-          AND ($4::text IS NULL OR strpos(lower(name), lower($4)) > 0 OR strpos(email, lower($4)) > 0)
+        SELECT count(*) FROM memberships m JOIN users u ON u.id = m.user_id
+        WHERE m.tenant_id = $1 AND ($2::text IS NULL OR m.role = $2)
+          AND ($3::text IS NULL OR CASE WHEN m.status = 'active' THEN u.status ELSE m.status END = $3)
+          AND ($4::text IS NULL OR strpos(lower(m.name), lower($4)) > 0 OR strpos(m.email, lower($4)) > 0)
         """,
         tenant_id,
         role,

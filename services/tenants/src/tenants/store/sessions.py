@@ -188,6 +188,21 @@ async def spend_links(conn: Connection, user_id: UUID, purposes: list[str], now:
     )
 
 
+async def has_open_link(conn: Connection, user_id: UUID, purpose: str, now: datetime) -> bool:
+    """Whether a link of that purpose that was sent to the person still works."""
+    return bool(
+        await conn.fetchval(
+            """
+            SELECT EXISTS (SELECT FROM one_time_links
+                           WHERE user_id = $1 AND purpose = $2 AND used_at IS NULL AND expires_at > $3)
+            """,
+            user_id,
+            purpose,
+            now,
+        )
+    )
+
+
 async def find_link(conn: Connection, token_sha256: bytes, purposes: list[str], now: datetime) -> Link | None:
     """The link, still good after this; None as for `use_link`."""
     row = await conn.fetchrow(
