@@ -57,7 +57,7 @@ _PEOPLE: Final = (
     Row("GET", "/tenants/{id}/invitations", _MEMBERS_READ),
     Row("POST", "/tenants/{id}/invitations", _MEMBERS_WRITE),
     Row("DELETE", "/tenants/{id}/invitations/{invitation_id}", _MEMBERS_WRITE),
-    Row("POST", "/invitations/{token}/accept", PUBLIC),
+    Row("POST", "/invitations/accept", PUBLIC),
 )
 
 _ACCESS: Final = (
