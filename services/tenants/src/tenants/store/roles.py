@@ -56,6 +56,17 @@ async def list_roles(conn: Connection, tenant_id: UUID) -> list[Role]:
     )
 
 
+async def find_role(conn: Connection, tenant_id: UUID, role_id: UUID) -> Role | None:
+    """The tenant's own role or a default one by its id, or None."""
+    found = await list_roles(conn, tenant_id)
+    return next((role for role in found if role.id == role_id), None)
+
+
+async def lock_roles(conn: Connection, tenant_id: UUID) -> None:
+    """Keeps others from changing the tenant's roles, those yet to come included, until the transaction ends."""
+    await conn.execute("SELECT pg_advisory_xact_lock(hashtextextended('roles ' || $1::text, 0))", str(tenant_id))
+
+
 async def list_all_roles(conn: Connection) -> list[Role]:
     """Every tenant's. For a platform transaction."""
     return read_all(
