@@ -6,6 +6,8 @@ from datetime import timedelta
 from litestar import Litestar
 
 from chassis.app import create_app
+from chassis.db import platform_transaction
+from chassis.lifecycle import Runtime
 from chassis.secrets import SecretBox
 from chassis.settings import load
 from tenants.access_tokens import AccessTokens
@@ -15,6 +17,8 @@ from tenants.domain.sign_in import SignInTerms
 from tenants.events import billing_handlers, events_queue
 from tenants.passwords import Passwords
 from tenants.settings import Settings
+from tenants.usecases.adopt_external_key import adopt_external_key
+from tenants.usecases.run_schedules import run_schedules
 
 
 def build(env: Mapping[str, str]) -> Litestar:
@@ -28,13 +32,32 @@ def build(env: Mapping[str, str]) -> Litestar:
         issuer=settings.jwt_issuer,
         audience=settings.jwt_audience,
     )
+    terms = settings.terms
+
+    async def take_in_external_key(runtime: Runtime) -> None:
+        if settings.external_api_key is not None:
+            async with platform_transaction(runtime.db) as conn:
+                await adopt_external_key(conn, settings.external_api_key.reveal(), now=runtime.clock())
+
+    async def schedules(runtime: Runtime) -> None:
+        await run_schedules(
+            runtime.db,
+            terms=terms,
+            clock=runtime.clock,
+            stopping=runtime.stopping,
+            every_s=settings.schedule_every_s,
+        )
+
     return create_app(
         name="tenants",
         settings=settings,
         routes=ROUTES,
-        queues=[events_queue(box=box, privacy_services=settings.privacy_services, more=billing_handlers)],
+        queues=[events_queue(box=box, privacy_services=settings.privacy_services, more=billing_handlers(terms))],
+        workers=[schedules],
+        on_ready=[take_in_external_key],
         resources=[lambda: passwords],
         dependencies={
+            "terms": terms,
             "box": box,
             "passwords": passwords,
             "tokens": tokens,

@@ -1,7 +1,7 @@
-"""What the tenants service consumes: every service's audit records and privacy reports, and its own requests."""
+"""What the tenants service consumes: audit records, privacy reports, its own requests, billing's orders and plans."""
 
 from collections.abc import Callable, Collection
-from typing import Any
+from typing import Any, Final
 
 from bus.consumer import Consumer, Handler, event_consumer
 from bus.envelope import Envelope
@@ -13,10 +13,25 @@ from contracts import billing, mailer, tenants
 from contracts.audit import AuditRecord
 from contracts.privacy import PrivacyErased, PrivacyExported
 from contracts.tenants import ErasureRequested, ExportRequested
+from tenants.domain.terms import Terms
 from tenants.usecases.append_record import append_record
+from tenants.usecases.apply_subscription import apply_subscription
 from tenants.usecases.erase_person import erase_person
 from tenants.usecases.export_person import export_person
+from tenants.usecases.open_paid_tenant import open_paid_tenant
+from tenants.usecases.refuse_claim import refuse_claim
 from tenants.usecases.take_privacy_report import take_privacy_report
+
+#: Each of them carries the whole subscription; `trial_ending` says nothing that the others do not.
+SUBSCRIPTION_EVENTS: Final[tuple[type[billing.SubscriptionEvent], ...]] = (
+    billing.SubscriptionCreated,
+    billing.SubscriptionActivated,
+    billing.SubscriptionChanged,
+    billing.SubscriptionPastDue,
+    billing.SubscriptionSuspended,
+    billing.SubscriptionCancelled,
+    billing.SubscriptionResumed,
+)
 
 
 def events_queue(
@@ -71,6 +86,30 @@ def privacy_handlers(box: SecretBox, clock: Clock, services: Collection[str]) ->
     )
 
 
-def billing_handlers(runtime: Runtime) -> tuple[Handler, ...]:
+def billing_handlers(terms: Terms) -> Callable[[Runtime], tuple[Handler, ...]]:
     """Orders and subscriptions: a payment becomes a tenant and its owner, a plan its limits."""
-    return ()
+
+    def handlers(runtime: Runtime) -> tuple[Handler, ...]:
+        clock = runtime.clock
+
+        async def on_order_paid(conn: Connection, event: billing.OrderPaid, envelope: Envelope) -> None:
+            await open_paid_tenant(conn, event, terms=terms, now=clock())
+
+        async def on_order_failed(conn: Connection, event: billing.OrderFailed, envelope: Envelope) -> None:
+            if event.sold_by == "platform" and event.claim_id is not None:
+                await refuse_claim(conn, event.tenant_id, event.claim_id, event.reason, terms=terms, now=clock())
+
+        async def on_claim_refused(conn: Connection, event: billing.ClaimRefused, envelope: Envelope) -> None:
+            await refuse_claim(conn, event.tenant_id, event.claim_id, event.reason, terms=terms, now=clock())
+
+        async def on_subscription(conn: Connection, event: billing.SubscriptionEvent, envelope: Envelope) -> None:
+            await apply_subscription(conn, event, envelope.version, terms=terms, now=clock())
+
+        return (
+            Handler(billing.OrderPaid, on_order_paid),
+            Handler(billing.OrderFailed, on_order_failed),
+            Handler(billing.ClaimRefused, on_claim_refused),
+            *(Handler(event, on_subscription) for event in SUBSCRIPTION_EVENTS),
+        )
+
+    return handlers
