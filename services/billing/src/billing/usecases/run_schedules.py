@@ -69,8 +69,9 @@ async def run_schedules(
     stop = asyncio.create_task(stopping.wait())
     try:
         while not stopping.is_set():
-            await _run_due(db, jobs, stopping)
+            # First of all, too: whoever just started leaves the first moments to those who wait for an answer.
             await asyncio.wait({stop}, timeout=schedule.every_s)
+            await _run_due(db, jobs, stopping)
     finally:
         stop.cancel()
 
