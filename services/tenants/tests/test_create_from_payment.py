@@ -316,6 +316,16 @@ async def test_a_tenant_where_somebody_only_works_is_not_theirs(start: Any) -> N
     assert owned["tenantId"] == data["tenantId"] != str(managed.tenant_id), "what they own comes first"
 
 
+async def test_what_a_stranger_founded_under_the_payers_address_is_not_the_payers(start: Any) -> None:
+    tenants = await start(EXTERNAL_API_KEY=KEY)
+    squatter = await a_user(tenants.db, "bia@example.com", email_verified_at=None)
+    trap = await a_tenant(tenants.db, "trap")
+    await a_member(tenants.db, squatter, trap)
+    data = (await pay(tenants)).json()["data"]
+    assert data["userId"] == str(squatter.id)
+    assert data["tenantId"] != str(trap.tenant_id)
+
+
 @pytest.mark.parametrize("shut_out", ["user", "user_without_tenant", "membership", "inactive"])
 async def test_nobody_comes_back_in_by_paying(start: Any, shut_out: str) -> None:
     """Item 12: the seed set whoever the site named active again. The payment is kept, and a person decides."""

@@ -14,7 +14,15 @@ from tenants.domain.claims import ClaimStatus, PaymentClaim, claimed, may_be_cla
 from tenants.domain.companies import TenantStatus, name_from, new_tenant
 from tenants.domain.doers import Doer
 from tenants.domain.identifiers import new_id
-from tenants.domain.people import Membership, MemberStatus, User, is_barred, new_membership, new_user
+from tenants.domain.people import (
+    Membership,
+    MemberStatus,
+    User,
+    has_strangers_password,
+    is_barred,
+    new_membership,
+    new_user,
+)
 from tenants.domain.roles import OWNER
 from tenants.domain.sign_in import Belonging
 from tenants.domain.terms import Terms
@@ -53,7 +61,8 @@ async def claim_payment(
         return None
     fresh = new_user(new_id(now), said.email, said.name, now)
     user = await store.users.insert_user(conn, fresh)
-    theirs = _theirs(await store.users.list_belongings(conn, user.id))
+    # What somebody founded under an address that they never showed to be theirs is not the payer's.
+    theirs = None if has_strangers_password(user) else _theirs(await store.users.list_belongings(conn, user.id))
     if theirs is not None:
         tenant_id = theirs.tenant.tenant_id
         membership = theirs.membership
