@@ -12,6 +12,7 @@ from .sign_in_records import a_tenant
 #: method, path (`{name}` is of the tenant), body, permission (None: see below)
 OPERATIONS: list[tuple[str, str, dict[str, Any] | None, str]] = [
     ("GET", "/users", None, "users:read"),
+    ("GET", "/auth/users", None, "users:read"),
     ("POST", "/users", {"email": "new@example.com", "name": "New"}, "users:write"),
     ("GET", "/users/{user}", None, "users:read"),
     ("PUT", "/users/{user}", {"name": "X"}, "users:write"),

@@ -45,7 +45,7 @@ from tenants.usecases.take_tries import take_tries
 _MAX_PREFERENCES_BYTES = 16_384
 
 
-@get("/users", guards=[requires("users:read")], exception_handlers=seed_errors("002"))
+@get(["/users", "/auth/users"], guards=[requires("users:read")], exception_handlers=seed_errors("002"))
 async def list_users(
     db: NamedDependency[Database],
     identity: NamedDependency[Identity],
