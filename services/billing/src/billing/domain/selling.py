@@ -5,7 +5,8 @@ from typing import Final
 
 import msgspec
 
-from billing.domain.providers import Interval, Provider
+from billing.domain.providers import Interval, Provider, ProviderMisconfigured
+from contracts.errors import FieldError, Invalid
 
 _REAL: Final = "BRL"
 #: Whoever pays from abroad, whoever shows a Brazilian tax id, and everybody else: who of the providers comes first.
@@ -59,6 +60,23 @@ def choose_pix_provider(
     """
     line = PIX_ORDER if named is None else (named,)
     return next((one for one in line if one in configured and (has_tax_id or one is Provider.STRIPE)), None)
+
+
+def need_pix_provider(configured: Collection[Provider], named: Provider | None, *, has_tax_id: bool) -> Provider:
+    """Whose PIX code it is. Raises Invalid for want of a tax id, ProviderMisconfigured for want of a provider."""
+    found = choose_pix_provider(configured, named=named, has_tax_id=has_tax_id)
+    if found is not None:
+        return found
+    if choose_pix_provider(configured, named=named, has_tax_id=True) is not None:
+        raise Invalid(
+            "This provider makes no PIX code without the payer's CPF or CNPJ.",
+            code="tax_id_needed",
+            errors=(FieldError("$.payer.tax_id", "is missing"),),
+        )
+    raise ProviderMisconfigured(
+        f"{named.value} is not configured." if named else "No provider of PIX is configured.",
+        code="provider_not_configured",
+    )
 
 
 def _line_of(country: str, has_tax_id: bool) -> tuple[Provider, ...]:

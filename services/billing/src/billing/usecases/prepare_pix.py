@@ -14,10 +14,11 @@ from billing.domain.customers import PLATFORM_ACCOUNT, Customer, SoldBy
 from billing.domain.identifiers import new_id
 from billing.domain.invoices import Invoice
 from billing.domain.payments import Payment
-from billing.domain.pix_requests import PixPayer, PixRequest, is_open_code, pix_charge, refuse_unpayable
+from billing.domain.pix_requests import PixRequest, is_open_code, pix_charge, refuse_unpayable
 from billing.domain.provider_accounts import ProviderAccount, active_account
-from billing.domain.providers import Provider, ProviderMisconfigured
-from billing.domain.selling import PIX_ORDER, SellingTerms, Wanted, choose_pix_provider
+from billing.domain.providers import Provider
+from billing.domain.selling import PIX_ORDER, SellingTerms, Wanted, need_pix_provider
+from billing.usecases.complete_customer import complete_customer
 from billing.usecases.create_charge import create_charge
 from billing.usecases.open_payer import open_payer
 from billing.usecases.place_order import place_order
@@ -70,7 +71,7 @@ async def _for_plan(
 ) -> Payment:
     known = await store.customers.find_platform_customer(conn, buyer.tenant_id, buyer.email) if buyer.email else None
     has_tax_id = buyer.tax_id is not None or (known is not None and known.tax_id is not None)
-    provider = _provider(platform, request.provider, has_tax_id=has_tax_id)
+    provider = need_pix_provider(platform, request.provider, has_tax_id=has_tax_id)
     placed = await place_order(
         conn,
         buyer,
@@ -110,7 +111,7 @@ async def _for_invoice(
             return payment
     customer = await store.customers.get_customer(conn, tenant_id, invoice.customer_id)
     if request.payer is not None:
-        customer = await _completed(conn, customer, request.payer, box, now)
+        customer = await complete_customer(conn, customer, request.payer, box=box, now=now)
     return await _plan(
         conn,
         await _at_account(conn, invoice, request.provider, customer.tax_id is not None, platform),
@@ -130,7 +131,7 @@ async def _at_account(
         account = await _own_account(conn, invoice.tenant_id, named or invoice.provider, has_tax_id=True)
         return msgspec.structs.replace(invoice, provider=account.provider, account_id=account.id)
     wanted = named or (invoice.provider if invoice.provider in platform else None)
-    provider = _provider(platform, wanted, has_tax_id=has_tax_id)
+    provider = need_pix_provider(platform, wanted, has_tax_id=has_tax_id)
     return msgspec.structs.replace(invoice, provider=provider, account_id=PLATFORM_ACCOUNT)
 
 
@@ -158,7 +159,7 @@ async def _for_amount(
             erased_at=None,
         )
         await store.customers.upsert_customer(conn, buyer.tenant_id, customer)
-    customer = await _completed(conn, customer, payer, box, now)
+    customer = await complete_customer(conn, customer, payer, box=box, now=now)
     return await create_charge(
         conn,
         account,
@@ -201,37 +202,4 @@ async def _own_account(
             "An amount is charged by an account of your own: configure one (POST /payment-gateway/config).",
             code="provider_account_needed",
         )
-    return usable[_provider(usable, named, has_tax_id=has_tax_id)]
-
-
-def _provider(configured: Collection[Provider], named: Provider | None, *, has_tax_id: bool) -> Provider:
-    found = choose_pix_provider(configured, named=named, has_tax_id=has_tax_id)
-    if found is not None:
-        return found
-    if choose_pix_provider(configured, named=named, has_tax_id=True) is not None:
-        raise Invalid(
-            "This provider makes no PIX code without the payer's CPF or CNPJ.",
-            code="tax_id_needed",
-            errors=(FieldError("$.payer.tax_id", "is missing"),),
-        )
-    raise ProviderMisconfigured(
-        f"{named.value} is not configured." if named else "No provider of PIX is configured.",
-        code="provider_not_configured",
-    )
-
-
-async def _completed(conn: Connection, customer: Customer, payer: PixPayer, box: SecretBox, now: datetime) -> Customer:
-    """The customer with what was missing of it, and the tax id that was given now."""
-    changed = msgspec.structs.replace(
-        customer,
-        name=customer.name or payer.name,
-        email=customer.email or payer.email,
-        tax_id=box.seal(payer.tax_id, customer.tenant_id, "customers", customer.id)
-        if payer.tax_id is not None
-        else customer.tax_id,
-    )
-    if changed == customer:
-        return customer
-    changed = msgspec.structs.replace(changed, updated_at=now)
-    await store.customers.upsert_customer(conn, customer.tenant_id, changed)
-    return changed
+    return usable[need_pix_provider(usable, named, has_tax_id=has_tax_id)]
