@@ -585,6 +585,22 @@ async def test_stripes_own_failure_is_repeated_to_the_key_and_looked_up(
     assert (answer.json()["session_id"], answer.json()["url"]) == (session["id"], session["url"])
 
 
+async def test_a_stripe_that_keeps_failing_is_given_up_for_now(
+    billing: RunningService, fakes: Fakes, tenant: UUID
+) -> None:
+    fakes.stripe.front.crashes = [Crash.BEFORE] * 5
+    answers = [await ask(billing, "/stripe/checkout", tenant, {"plan": "essencial"}, key="k") for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [503, 201]
+    assert answers[0].json()["code"] == "provider_result_unknown"
+    assert len(sessions(fakes)) == 1
+    fakes.stripe.front.crashes = [Crash.BEFORE] * 50
+    for _ in range(4):  # until there is no key left that Stripe does not answer with its own failure
+        last = await ask(billing, "/stripe/checkout", tenant, {"plan": "essencial"}, key="k-2")
+        assert last.status_code == 503
+    assert last.json()["code"] == "provider_result_stays_unknown"
+    assert len(sessions(fakes)) == 1
+
+
 async def test_no_double_session_and_none_lost_under_faults(start: Any, fakes: Fakes) -> None:
     """F18 in small: 30 % of what is asked of Stripe goes wrong; CHECKOUTS=1000 for the whole bar."""
     checkouts = int(os.environ.get("CHECKOUTS", "60"))

@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from billing import store
-from billing.domain.providers import Interval, Provider
+from billing.domain.providers import Interval, Provider, ProviderMisconfigured
 from billing.domain.subscriptions import Subscription
 from billing.events import PEOPLE_QUEUE, TENANT_CLAIMS_QUEUE
 from billing.stripe_api import StripeApi
@@ -19,6 +19,7 @@ from billing.usecases.close_tenant import close_tenant
 from bus.outbox import republish, tell
 from chassis.clock import utc_now
 from chassis.db import Database, platform_transaction, transaction
+from contracts.errors import Conflict, Unavailable
 from contracts.event import Event
 from contracts.tenants import (
     ErasureRequested,
@@ -261,6 +262,24 @@ async def test_closing_tells_how_many(billing: RunningService, tenant: UUID) -> 
     accounts: Any = None  # no provider runs its cycle
     assert await close_tenant(billing.db, accounts, tenant, clock=utc_now) == 1
     assert await close_tenant(billing.db, accounts, tenant, clock=utc_now) == 0
+
+
+@pytest.mark.parametrize(
+    ("conflict", "raised"),
+    [(Conflict("x", code="changed_meanwhile"), Unavailable), (ProviderMisconfigured("x"), ProviderMisconfigured)],
+)
+async def test_a_change_meanwhile_is_tried_again(
+    db: Database, tenant: UUID, monkeypatch: pytest.MonkeyPatch, conflict: Conflict, raised: type[Exception]
+) -> None:
+    async def refuse(*_: Any, **__: Any) -> None:
+        raise conflict
+
+    monkeypatch.setattr("billing.usecases.close_tenant.cancel_subscription", refuse)
+    async with transaction(db, tenant) as conn:
+        await a_subscription(conn, tenant)
+    accounts: Any = None
+    with pytest.raises(raised):
+        await close_tenant(db, accounts, tenant, clock=utc_now)
 
 
 def test_claims_are_told_as_tenants_tell_them(tenant: UUID) -> None:
