@@ -274,6 +274,18 @@ async def test_a_slug_is_sold_once(start: Start) -> None:
             assert answer.status_code in (404, 422), (method, name, answer.text)
 
 
+async def test_plans_are_the_platforms_whatever_tenant_an_administrator_looks_at(start: Start, tenant: UUID) -> None:
+    billing = await start()
+    for key in ({}, {"Idempotency-Key": "k-1"}):
+        body = {**PLAN, "slug": f"pro{len(key)}"}
+        made = await billing.call("POST", "/plans", tenant, kind="platform_admin", json=body, headers=key)
+        assert made.status_code == 201, made.text
+        path = f"/plans/{made.json()['id']}"
+        changed = await billing.call("PATCH", path, tenant, kind="platform_admin", json={"name": "x"})
+        assert changed.status_code == 200
+        assert (await billing.call("DELETE", path, tenant, kind="platform_admin")).status_code == 204
+
+
 async def test_an_idempotency_key_creates_one_plan(start: Start) -> None:
     billing = await start()
     options = {"json": PLAN, "headers": {"Idempotency-Key": "k-1"}}

@@ -87,7 +87,7 @@ async def post_plan(
     async def create(conn: Connection) -> PlanView:
         return plan_view(await create_plan(conn, plan, tags_of(data.prices), actor=actor_of(identity), now=now))
 
-    return await once(request, db, data, create)
+    return await once(request, db, data, create, tenant_id=PLATFORM_TENANT_ID)
 
 
 @patch("/plans/{plan:str}", guards=[requires_platform_admin()])
