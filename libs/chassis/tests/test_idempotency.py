@@ -1,10 +1,17 @@
 """The same Idempotency-Key has one effect, whoever races whom."""
 
 import asyncio
-from uuid import uuid4
+from types import SimpleNamespace
+from typing import Any, cast
+from uuid import UUID, uuid4
 
-from chassis.db import platform_transaction, transaction
-from chassis.idempotency import purge
+from litestar import Response
+from litestar.datastructures import Headers
+
+from chassis.body_guard import StrictRequest
+from chassis.db import Connection, platform_transaction, transaction
+from chassis.idempotency import once, purge
+from chassis.identity import Identity
 
 from .client import Client
 
@@ -56,6 +63,29 @@ async def test_a_key_is_of_its_tenant_and_subject(client: Client) -> None:
     assert others.status_code == 201
     assert "idempotency-replayed" not in others.headers
     assert others.json() != first.json()
+
+
+async def test_a_caller_without_a_tenant_is_given_one(client: Client) -> None:
+    """Somebody who is not signed in buys for the tenant that their address owns: the key is that tenant's."""
+    db, effects = client.app.state.runtime.db, []
+
+    async def effect(_: Connection) -> dict[str, int]:
+        effects.append(1)
+        return {"number": len(effects)}
+
+    async def ask(tenant_id: UUID) -> Response[Any]:
+        nobody = Identity(subject="anonymous", kind="public")
+        headers = [(b"idempotency-key", b"k1")]
+        request = cast(
+            "StrictRequest",
+            SimpleNamespace(user=nobody, headers=Headers(headers), method="POST", scope={"path": "/buy"}),
+        )
+        return await once(request, db, {"title": "a"}, effect, tenant_id=tenant_id)
+
+    first, other = uuid4(), uuid4()
+    answers = [await ask(tenant_id) for tenant_id in (first, first, other)]
+    assert [answer.content for answer in answers] == [b'{"number":1}', b'{"number":1}', b'{"number":2}']
+    assert ["Idempotency-Replayed" in answer.headers for answer in answers] == [False, True, False]
 
 
 async def test_in_flight_past_the_lock_time_is_409(client: Client) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -12,6 +12,8 @@ import pytest
 import pytest_asyncio
 
 from billing import store
+from billing.accounts import Api
+from billing.asaas_api import AsaasApi
 from billing.domain.br_code import build_br_code, parse_br_code
 from billing.domain.customers import PLATFORM_ACCOUNT
 from billing.domain.invoices import Invoice
@@ -19,13 +21,28 @@ from billing.domain.pix_codes import refuse_wrong_code
 from billing.domain.pix_requests import is_open_code
 from billing.domain.providers import ChargeCreated, Method, PaymentStatus, PixCode, Provider, ProviderUnknown
 from billing.domain.subscriptions import Subscription
+from billing.pagbank_api import PagBankApi
+from billing.stripe_api import StripeApi
+from billing.usecases.apply_payment import apply_payment
+from chassis.clock import utc_now
 from chassis.db import Connection, transaction
 from testkit.fake_http import Answer, Fault
 from testkit.fake_stripe.front import Crash
 from testkit.service import RunningService
 
 from .records import a_subscription, an_invoice, an_order
-from .selling import CPF, Fakes, ask, order_of, own_account, serving_fakes, timeline
+from .selling import (
+    ASAAS_KEY,
+    CPF,
+    PAGBANK_TOKEN,
+    STRIPE_KEY,
+    Fakes,
+    ask,
+    order_of,
+    own_account,
+    serving_fakes,
+    timeline,
+)
 
 PAYER = {"name": "Ana Lima", "email": "Ana@Example.com", "tax_id": CPF}
 PLAN = {"plan": "essencial", "payer": PAYER}
@@ -79,6 +96,44 @@ async def test_a_plan_is_paid_by_a_code_of_each_provider(
     assert set(mail["variables"]) == {"name", "description", "amount", "copy_paste", "due_on"}
     again = await billing.call("GET", f"/pix/{shown['txid']}", tenant)
     assert (again.status_code, again.json()) == (200, shown)
+
+
+@pytest.mark.parametrize("provider", ["asaas", "pagbank", "stripe"])
+async def test_a_paid_code_gives_the_plan_and_we_renew_it(
+    billing: RunningService, fakes: Fakes, tenant: UUID, provider: str
+) -> None:
+    shown = (await ask(billing, "/pix/create", tenant, PLAN | {"provider": provider})).json()
+    async with transaction(billing.db, tenant) as conn:
+        payment = await store.payments.get_payment(conn, tenant, UUID(shown["payment_id"]))
+    external_id = str(payment.external_id)
+    pay: dict[str, Callable[[str], object]] = {
+        "asaas": fakes.asaas.pay,
+        "pagbank": fakes.pagbank.pay,
+        "stripe": fakes.stripe.pay_pix,
+    }
+    pay[provider](external_id)
+    opened: dict[str, Api] = {
+        "asaas": AsaasApi(ASAAS_KEY, base_url=fakes.asaas.url),
+        "pagbank": PagBankApi(PAGBANK_TOKEN, base_url=fakes.pagbank.url),
+        "stripe": StripeApi(STRIPE_KEY, base_url=fakes.stripe.url),
+    }
+    api = opened[provider]
+    async with api:
+        for _ in range(2):
+            await apply_payment(billing.db, api, Provider(provider), PLATFORM_ACCOUNT, external_id, clock=utc_now)
+    order = await order_of(billing.db, shown["order_id"])
+    async with transaction(billing.db, tenant) as conn:
+        subscription = await store.subscriptions.find_of_order(conn, tenant, order.id)
+    assert order.status == "paid"
+    assert subscription is not None
+    assert (subscription.status, subscription.external_id) == ("active", None)
+    assert subscription.renews_at == subscription.current_period_end
+    [paid] = await billing.told("billing.order.paid.v1")
+    assert (paid["paid_cents"], paid["payment_id"]) == (24700, shown["payment_id"])
+    assert len(await billing.told("billing.pix.received.v1")) == 1
+    again = (await billing.call("GET", f"/pix/{shown['txid']}", tenant)).json()
+    assert (again["status"], again["copia_e_cola"], again["qr_code"]) == ("paid", None, None)
+    assert again["paid_at"] is not None
 
 
 async def test_a_code_is_the_tenants_own(billing: RunningService, tenant: UUID) -> None:
