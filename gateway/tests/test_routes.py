@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from litestar import Litestar
 
+from chassis.identity import PermissionGuard
 from chassis.openapi import openapi_json
 from gateway.docs import merge, shape
 from gateway.policy import ALL_PERMISSIONS, ROLE_PERMISSIONS, permissions_of, rows_of
@@ -104,20 +105,29 @@ def _environment(name: str) -> dict[str, str]:
     }
 
 
-def _document(service: str) -> dict[str, Any] | None:
-    """The OpenAPI document of a service of this repository, or None while it has no app."""
+def _app(service: str) -> Litestar | None:
+    """A service of this repository, or None while it has no app."""
     package = service.replace("-", "_")
     if importlib.util.find_spec(package) is None or importlib.util.find_spec(f"{package}.app") is None:
         return None
     app = importlib.import_module(f"{package}.app").build(_environment(service))
     assert isinstance(app, Litestar)
+    return app
+
+
+def _document(service: str) -> dict[str, Any] | None:
+    """The OpenAPI document of a service of this repository, or None while it has no app."""
+    app = _app(service)
+    if app is None:
+        return None
     document: dict[str, Any] = msgspec.json.decode(openapi_json(app))
     return document
 
 
-@pytest.mark.parametrize(
-    "service", sorted(path.name for path in SERVICES.iterdir() if (path / "pyproject.toml").exists())
-)
+WITH_APPS = sorted(path.name for path in SERVICES.iterdir() if (path / "pyproject.toml").exists())
+
+
+@pytest.mark.parametrize("service", WITH_APPS)
 def test_every_route_of_a_service_is_in_the_table(service: str) -> None:
     document = _document(service)
     assert document is not None, f"{service} has no app"
@@ -126,6 +136,26 @@ def test_every_route_of_a_service_is_in_the_table(service: str) -> None:
     assert described - known == set(), "routes that the table lacks"
     merged = merge(ROUTES, {service: document})
     assert {(method, shape(path)) for path, item in merged["paths"].items() for method in item} == described
+
+
+@pytest.mark.parametrize("service", WITH_APPS)
+def test_a_route_asks_itself_what_the_table_asks(service: str) -> None:
+    """The gateway's check is the first of two: a service that is reached past it asks for the same."""
+    app = _app(service)
+    assert app is not None
+    rows = {(method, shape(row.path)): row.policy for method, row in _methods(service)}
+    for route in app.routes:
+        for handler in getattr(route, "route_handlers", ()):
+            guards = list(handler.guards or ())
+            asked = {guard.permission for guard in guards if isinstance(guard, PermissionGuard)}
+            for method in handler.http_methods:
+                policy = rows.get((method, shape(route.path_format)))
+                if policy is None:
+                    continue
+                where = f"{service}: {method} {route.path_format}"
+                assert asked == ({policy.permission} if policy.permission else set()), where
+                is_admins = any(type(guard).__name__ == "PlatformAdminGuard" for guard in guards)
+                assert is_admins == (policy.access is Access.PLATFORM_ADMIN), where
 
 
 def _methods(service: str) -> list[tuple[str, Row]]:
