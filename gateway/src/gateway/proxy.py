@@ -119,7 +119,8 @@ async def _stream(upstream: Upstream, request: Outgoing, begun: bytes, receive: 
     length = request.content_length
     framing = b"transfer-encoding: chunked\r\n\r\n" if length is None else b"content-length: %d\r\n\r\n" % length
     connection = await upstream.acquire(time.monotonic() + request.timeout_s, must_trust=True)
-    upstream.begin(connection, request.head + framing, is_head=False, deadline=math.inf, client=None)
+    now = time.monotonic()
+    upstream.begin(connection, request.head + framing, now=now, is_head=False, deadline=math.inf, client=None)
     try:
         await connection.write(_framed(begun, chunked=length is None))
         sent = len(begun)

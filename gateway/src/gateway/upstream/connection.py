@@ -36,6 +36,10 @@ _DROPPED: Final = frozenset(
 class ConnectionFailed(Exception):
     """The connection ended before the first byte of the answer; whether to try again is the caller's decision."""
 
+    def __init__(self, *, unsent: bool) -> None:
+        super().__init__()
+        self.unsent = unsent  # not a byte of the request was written
+
 
 class ClientGone(Exception):
     """The client left before its answer was complete; nobody is told."""
@@ -64,6 +68,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_stalled_bytes",
         "_transport",
         "_unread",
+        "_unsent",
         "_waiter",
         "_writable",
         "buffered_bytes",
@@ -109,6 +114,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.watcher: asyncio.Task[None] | None = None
         self.has_cookies = False
         self.has_length = False
+        self._unsent = b""
         self._unread: list[bytes] = []
         self._done = False  # the final head has been read
         self._framed = False  # the answer says where it ends
@@ -128,17 +134,24 @@ class UpstreamConnection(asyncio.Protocol):
         return not self._closed and self._transport is not None and not self._transport.is_closing()
 
     def begin(self, request: bytes, *, is_head: bool) -> None:
-        """Write a request, or its head when the body follows by `write`."""
+        """Take on a request, or its head when the body follows by `write`; `flush` writes it."""
         self._reset()
         self.in_use = True
         self._is_head_request = is_head
-        if self._transport is None or not self.usable:
-            self.failure = ConnectionFailed()
-            return
-        self._transport.write(request)
+        if self.usable:
+            self._unsent = request
+        else:
+            self.failure = ConnectionFailed(unsent=True)
+
+    def flush(self) -> None:
+        """Write what `begin` took on, if it is still to be written."""
+        if self._unsent and self._transport is not None and self.usable:
+            request, self._unsent = self._unsent, b""
+            self._transport.write(request)
 
     async def write(self, data: bytes) -> None:
         """Write a part of the body, waiting while the service is slow to take it. Raises `failure`."""
+        self.flush()
         if self.failure is not None:
             raise self.failure
         if not self.usable or self._transport is None:
@@ -161,7 +174,7 @@ class UpstreamConnection(asyncio.Protocol):
     def head_waiter(self) -> "asyncio.Future[None]":
         """Resolves when the head is here. One waiter at a time."""
         waiter = self._waiter = self._loop.create_future()
-        if self.head_is_here:
+        if self._done or self.failure is not None:
             waiter.set_result(None)
         return waiter
 
@@ -220,7 +233,7 @@ class UpstreamConnection(asyncio.Protocol):
             if self._done and not self._framed and exc is None:
                 self.complete = True  # an answer without a length ends with its connection
             elif not self.got_bytes:
-                self.failure = ConnectionFailed()
+                self.failure = ConnectionFailed(unsent=bool(self._unsent))
             else:
                 self.failure = BadGateway("the service broke off its answer", code="upstream_truncated")
         self.keep_alive = False
@@ -238,8 +251,8 @@ class UpstreamConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._closed:
             return
-        if not self.in_use:
-            self.close()  # nobody asked: whatever this is, it must not become the next answer
+        if not self.in_use or self._unsent:
+            self.close()  # nobody has asked yet: whatever this is, it must not become the next answer
             return
         self.got_bytes = True
         self._progress = False

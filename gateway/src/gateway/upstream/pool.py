@@ -50,6 +50,7 @@ class Upstream:
         self.request_line_end = b" HTTP/1.1\r\nhost: %b\r\n" % parts.netloc.encode()
         self._idle: list[UpstreamConnection] = []
         self._busy: set[UpstreamConnection] = set()
+        self._begun: list[UpstreamConnection] = []
         self._members: set[UpstreamConnection] = set()  # idle and busy
         self._opening = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
@@ -67,39 +68,54 @@ class Upstream:
         """Write a whole request and wait for the head of its answer.
 
         `may_repeat`: the request is idempotent, so it is sent once more if its connection ends before a byte came back.
+        If not even a byte of it was written, it goes over a new connection in any case.
         `client` is read to notice that the client left, once the answer is slow.
         Raises Unavailable, BadGateway, GatewayTimeout, ClientGone.
         """
-        deadline = time.monotonic() + timeout_s
-        connection = await self.acquire(deadline, must_trust=not may_repeat)
-        self.begin(connection, request, is_head=is_head, deadline=deadline, client=client)
-        try:
-            await self.head_of(connection)
-        except ConnectionFailed:
-            if not may_repeat:
-                raise _broken_off() from None
-        else:
-            return connection
-        connection = await self.acquire(deadline, must_be_new=True)
-        self.begin(connection, request, is_head=is_head, deadline=deadline, client=client)
-        try:
-            await self.head_of(connection)
-        except ConnectionFailed:
-            raise _broken_off() from None
-        return connection
+        now = time.monotonic()
+        deadline = now + timeout_s
+        connection = self._take_idle(now, must_trust=not may_repeat)  # the usual case, without a coroutine for it
+        if connection is None:
+            connection = await self.acquire(deadline, must_trust=not may_repeat)
+            now = time.monotonic()
+        again = False
+        while True:
+            self.begin(connection, request, now=now, is_head=is_head, deadline=deadline, client=client)
+            try:
+                await connection.head_waiter()
+                if connection.failure is not None:
+                    raise connection.failure
+                return connection
+            except ConnectionFailed as failed:
+                self.abort(connection)
+                if again or not (may_repeat or failed.unsent):
+                    raise _broken_off() from None
+            except BaseException:
+                self.abort(connection)
+                raise
+            again = True
+            connection = await self.acquire(deadline, must_be_new=True)
+            now = time.monotonic()
 
     def begin(
         self,
         connection: UpstreamConnection,
         request: bytes,
         *,
+        now: float,
         is_head: bool,
         deadline: float,
         client: Receive | None,
     ) -> None:
-        """Write a request on an acquired connection and start its clocks."""
+        """Send a request over an acquired connection at the end of this turn of the loop, and start its clocks.
+
+        A turn's requests are written in a row: between them the service would fall asleep, and to wake it by each write
+        costs a fifth of a request. By then the loop has also read what an idle connection had to say, such as its end.
+        """
         connection.begin(request, is_head=is_head)
-        now = time.monotonic()
+        if not self._begun:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._begun.append(connection)
         connection.started_at = now
         connection.deadline = deadline
         connection.total_deadline = now + self.limits.total_s
@@ -108,13 +124,10 @@ class Upstream:
         if self._timer is None or self._timer_is_slow:
             self._arm(_TICK_S)
 
-    async def head_of(self, connection: UpstreamConnection) -> None:
-        """Wait for the head of the answer; on any failure the connection is taken back. Raises what it raises."""
-        try:
-            await connection.head()
-        except BaseException:
-            self.abort(connection)
-            raise
+    def _flush(self) -> None:
+        begun, self._begun = self._begun, []
+        for connection in begun:
+            connection.flush()
 
     def release(self, connection: UpstreamConnection) -> None:
         """Take back a connection whose exchange is complete; one that may not be used again is closed."""
@@ -129,7 +142,8 @@ class Upstream:
             return
         connection.idle_since = time.monotonic()
         self._idle.append(connection)
-        self._wake_one()
+        if self._waiting:
+            self._wake_one()
 
     def abort(self, connection: UpstreamConnection) -> None:
         """Take back a connection whose exchange nobody waits for any more."""
@@ -155,7 +169,7 @@ class Upstream:
         """
         while True:
             if not must_be_new:
-                warm = self._take_idle(must_trust=must_trust)
+                warm = self._take_idle(time.monotonic(), must_trust=must_trust)
                 if warm is not None:
                     return warm
             if len(self._members) + self._opening >= self.limits.max_connections and self._idle:
@@ -166,8 +180,7 @@ class Upstream:
                 raise Unavailable("the service has more requests than it can take", code="overloaded", retry_after_s=1)
             await self._wait_for_one(deadline)
 
-    def _take_idle(self, *, must_trust: bool) -> UpstreamConnection | None:
-        now = time.monotonic()
+    def _take_idle(self, now: float, *, must_trust: bool) -> UpstreamConnection | None:
         while self._idle:
             connection = self._idle[-1]
             if not connection.usable:
