@@ -10,6 +10,7 @@ from testkit.embedded.session import TemporaryServers
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from faults.money import product_of, stop_products
 from faults.rig import Rig
 from product import Product
 
@@ -29,9 +30,7 @@ async def rig(temporary_servers: TemporaryServers) -> AsyncIterator[Rig]:
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def product(rig: Rig) -> AsyncIterator[Product]:
     """Every service and the providers' fakes, on the rig's servers, in a database of their own."""
-    whole = Product(rig)
     try:
-        await whole.start()
-        yield whole
+        yield await product_of(rig)
     finally:
-        await whole.stop()
+        await stop_products()

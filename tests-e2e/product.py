@@ -19,7 +19,7 @@ from typing import Any
 import aio_pika
 import asyncpg
 import httpx
-from faults.rig import Rig
+from faults.rig import Rig, through
 from stack import Supervised, free_port, gateway_environment, migrated, served, service_environment
 
 from testkit.databases import with_database
@@ -179,29 +179,39 @@ class Product:
         }
         return list(by_id.values())
 
-    async def at_rest(self) -> None:
-        """Nothing is on its way any more: outboxes are empty, provider events dealt with, mails sent."""
+    async def at_rest(self, *, within_s: float = 120.0) -> None:
+        """Nothing is on its way any more: outboxes are empty, provider events dealt with, mails sent, for a second."""
+        waits: dict[str, Any] = {}
 
         async def quiet() -> bool:
-            (row,) = await self.rows(
+            nonlocal waits
+            (waits,) = await self.rows(
                 """
-                SELECT (SELECT count(*) FROM billing.outbox WHERE published_at IS NULL)
-                     + (SELECT count(*) FROM tenants.outbox WHERE published_at IS NULL)
-                     + (SELECT count(*) FROM mailer.outbox WHERE published_at IS NULL)
-                     + (SELECT count(*) FROM billing.provider_events WHERE status = 'received')
-                     + (SELECT count(*) FROM mailer.emails WHERE status IN ('queued', 'sending')) AS open
+                SELECT (SELECT count(*) FROM billing.outbox WHERE published_at IS NULL) AS billing_events,
+                       (SELECT count(*) FROM tenants.outbox WHERE published_at IS NULL) AS tenants_events,
+                       (SELECT count(*) FROM mailer.outbox WHERE published_at IS NULL) AS mailer_events,
+                       (SELECT count(*) FROM billing.provider_events WHERE status = 'received') AS provider_events,
+                       (SELECT count(*) FROM mailer.emails WHERE status IN ('queued', 'sending')) AS mails,
+                       (SELECT count(*) FROM billing.deliveries) + (SELECT count(*) FROM tenants.deliveries) AS in_hand
                 """
             )
-            return bool(row["open"] == 0)
+            return not any(waits.values())
 
-        await self.until(quiet, "rest")
-        await asyncio.sleep(0.5)
-        await self.until(quiet, "rest")
+        deadline = time.monotonic() + within_s
+        since: float | None = None
+        while since is None or time.monotonic() - since < 1.0:
+            since = (since or time.monotonic()) if await quiet() else None
+            if time.monotonic() > deadline:
+                letters = await self.rows(
+                    "SELECT queue, reason FROM billing.dead_letters ORDER BY died_at DESC LIMIT 3"
+                )
+                raise AssertionError(f"never at rest: {waits}, {letters}")
+            await asyncio.sleep(0.2)
 
     def _service(self, name: str, own: Mapping[str, str]) -> Supervised:
         environment = service_environment(
             port=free_port(),
-            database_url=self.database_url,
+            database_url=through(self.database_url, self.rig.postgres_link),
             amqp_url=self.rig.broker.url,
             made=self.made,
             DRAIN_WAIT_S="0.6",

@@ -171,8 +171,8 @@ class Rig:
     def _new_mailer(self, name: str) -> Supervised:
         environment = service_environment(
             port=free_port(),
-            database_url=_through(self.postgres.url, self.postgres_link),
-            amqp_url=_through(self.broker.url, self.broker_link),
+            database_url=through(self.postgres.url, self.postgres_link),
+            amqp_url=through(self.broker.url, self.broker_link),
             made=self.made,
             SMTP_URL=self.smtp.url,
             ALLOW_PRIVATE_SMTP="true",
@@ -402,7 +402,7 @@ async def _linked(url: str) -> FaultProxy:
     return link
 
 
-def _through(url: str, link: FaultProxy) -> str:
+def through(url: str, link: FaultProxy) -> str:
     """The same URL by way of the proxy."""
     parts = urlsplit(url)
     user, at, _ = parts.netloc.rpartition("@")

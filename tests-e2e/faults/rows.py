@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from faults import (
     f01_kill,
+    f01_money,
     f02_windows,
     f05_broker_restart,
     f06_broker_wiped,
@@ -14,9 +15,14 @@ from faults import (
     f10_resets,
     f12_cancelled,
     f13_duplicates,
+    f14_orders_of_events,
     f15_poison,
     f16_crash_poison,
     f17_smtp,
+    f18_provider,
+    f23_double_submit,
+    f24_one_webhook,
+    f25_webhook_without_database,
     f26_upstream,
     f27_rolling,
     f29_start_order,
@@ -42,6 +48,12 @@ ROWS: dict[str, Row] = {
     "F26": f26_upstream.run,
     "F27": f27_rolling.run,
     "F29": f29_start_order.run,
+    "F14": f14_orders_of_events.run,
+    "F18": f18_provider.run,
+    "F23": f23_double_submit.run,
+    "F24": f24_one_webhook.run,
+    "F25": f25_webhook_without_database.run,
+    "F1M": f01_money.run,
 }
 
 

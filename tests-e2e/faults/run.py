@@ -1,4 +1,4 @@
-"""`make faults`: the fault matrix for gateway and mailer, on a private Postgres and broker; one line for each promise.
+"""`make faults`: the fault matrix of the product, on a private Postgres and broker; one line for each promise.
 
 SCALE=0.1 (1 runs the full bars), SEED=<number> repeats a schedule, ONLY=F1,F5 chooses rows.
 """
@@ -12,6 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from faults.money import stop_products
 from faults.rig import Rig
 from faults.rows import ROWS, tried
 from faults.verdict import Size, Verdict, show
@@ -46,6 +47,7 @@ async def main() -> int:
     finally:
         show(verdicts)
         kept = keep_logs(rig, ROOT / "var" / "faults") if any(not one.passed for one in verdicts) else None
+        await stop_products()
         await rig.stop()
         servers.close()
     print(f"took {time.monotonic() - began:.0f} s; seed {seed}" + (f"; logs in {kept}" if kept else ""))
