@@ -20,7 +20,7 @@ import aio_pika
 import asyncpg
 import httpx
 from faults.rig import Rig, through
-from stack import Supervised, free_port, gateway_environment, migrated, served, service_environment
+from stack import Supervised, chassis_command, free_port, gateway_environment, migrated, served, service_environment
 
 from testkit.databases import with_database
 from testkit.fake_asaas import FakeAsaas
@@ -178,6 +178,11 @@ class Product:
             if event["type"] in types and all(str(event["data"].get(name)) == value for name, value in data.items())
         }
         return list(by_id.values())
+
+    async def command(self, *words: str) -> str:
+        """Run `python -m chassis ...` as an operator does. Raises RuntimeError with its output."""
+        environment = {**self.running["billing"].environment, "DATABASE_URL": self.database_url}
+        return await chassis_command(*words, environment=environment)
 
     async def at_rest(self, *, within_s: float = 120.0) -> None:
         """Nothing is on its way any more: outboxes are empty, provider events dealt with, mails sent, for a second."""

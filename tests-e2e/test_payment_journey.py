@@ -8,6 +8,7 @@ import json
 import re
 import uuid
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -379,3 +380,72 @@ async def test_a_disabled_person_and_a_revoked_key_are_out_within_two_seconds(pr
         await product.until(both_out, "both out")
         assert datetime.now(UTC) - began < timedelta(seconds=2)
         assert isinstance(client, httpx.AsyncClient)
+
+
+#: Where a step of the journey ends and the next begins: what is killed with -9 there.
+STEPS = (
+    ("billing", "consumer.before_commit"),
+    ("billing", "relay.after_confirm_before_mark"),
+    ("tenants", "consumer.before_commit"),
+    ("tenants", "relay.before_publish"),
+    ("mailer", "intake.before_commit"),
+    ("mailer", "mailer.before_send"),
+)
+
+
+@pytest.mark.parametrize(("service", "window"), STEPS)
+async def test_the_journey_survives_a_kill_at_each_step(
+    product: Product, tmp_path: Path, service: str, window: str
+) -> None:
+    """The process dies where the step's effect is not yet, or not yet known to be, on disk; one of everything."""
+    one = product.running[service]
+    before = dict(one.environment)
+    log = tmp_path / "failpoints.log"
+    await one.restart(environment={**before, "FAILPOINTS": f"{window}=kill@1x1", "FAILPOINTS_LOG": str(log)})
+    await one.ready(timeout_s=60)
+    email = address()
+    try:
+        page = await intent(product, email, countryCode="US")
+        product.stripe.pay(page["sessionId"])
+        await paid_order(product, page["orderId"])
+
+        async def died() -> bool:
+            return log.exists()
+
+        await product.until(died, f"a death of {service} at {window}")
+        await product.at_rest()
+        await exactly_one_of_each(product, email)
+        await first_sign_in(product, email)
+    finally:
+        await one.restart(environment=before)
+        await one.ready(timeout_s=60)
+
+
+async def test_the_journey_survives_a_broker_that_lost_everything(product: Product) -> None:
+    """Its data is wiped between the payment and the welcome; what the outboxes still hold is published again."""
+    email = address()
+    page = await intent(product, email, countryCode="US")
+    began = datetime.now(UTC)
+    tenants = product.running["tenants"]
+    await tenants.stop()  # so that the order's event is in the broker, and nowhere else, when the broker loses it
+    product.stripe.pay(page["sessionId"])
+    await paid_order(product, page["orderId"])
+
+    async def published() -> bool:
+        (row,) = await product.rows("SELECT count(*) AS n FROM billing.outbox WHERE published_at IS NULL")
+        return bool(row["n"] == 0)
+
+    await product.until(published, "billing's events published")
+    broker = product.rig.broker
+    await asyncio.to_thread(broker.crash)
+    await asyncio.to_thread(broker.wipe)
+    await asyncio.to_thread(broker.start)
+    await tenants.start()
+    await asyncio.gather(*(one.ready(timeout_s=90) for one in product.running.values()))
+    assert not await product.rows("SELECT 1 FROM tenants.users WHERE email = $1", email)
+    for service in ("billing", "tenants"):
+        await product.command("outbox", service, "republish", "--since", began.isoformat())
+    await product.mails(email, subject=WELCOME)
+    await product.at_rest()
+    await exactly_one_of_each(product, email)
+    await first_sign_in(product, email)
