@@ -20,7 +20,7 @@ from gateway.match import Matcher
 from gateway.metrics import RouteCount
 from gateway.pages import Page
 from gateway.paths import check_target
-from gateway.proxy import Outgoing, deliver, fetch, too_large
+from gateway.proxy import Outgoing, deliver, fetch, too_large, whole_answer
 from gateway.rate_limit import RateLimit
 from gateway.refusals import ExpectationFailed, MethodNotAllowed
 from gateway.routes.row import Row
@@ -185,7 +185,10 @@ class Edge:
             if connection.has_cookies and not row.sets_cookies:
                 connection.headers = [field for field in connection.headers if field[0] != b"set-cookie"]
             status = connection.status
-            await deliver(upstream, connection, self._common(head), send)
+            if connection.complete:  # the usual case: the whole answer came with its head
+                await send(whole_answer(upstream, connection, self._common(head)))
+            else:
+                await deliver(upstream, connection, self._common(head), send)
         except ServiceError as error:
             if connection is not None:
                 # The answer's head is out. Returning without its end makes the server cut the connection, which is the

@@ -86,7 +86,7 @@ class Head:
         if known is not None:
             self.trace_id, self.trace_flags = known.group(1), known.group(2)
         else:
-            self.trace_id, self.trace_flags = b"%032x" % getrandbits(128), b"01"  # an id, not a secret
+            self.trace_id, self.trace_flags = getrandbits(128).to_bytes(16).hex().encode(), b"01"  # no secret
         request_id = self.read.get(b"x-request-id")
         known_id = request_id is not None and _REQUEST_ID.fullmatch(request_id) is not None
         self.request_id = request_id if known_id and request_id is not None else self.trace_id

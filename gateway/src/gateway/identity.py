@@ -22,7 +22,8 @@ class IdentityHeaders:
 
     def line(self, principal: Principal, tenant_id: UUID | None, service: str) -> bytes:
         """The header line that says so, ended by CRLF."""
-        key = (service, tenant_id)
+        # The usual tenant is known by being the very object: a UUID's hash is slow.
+        key = service if tenant_id is principal.default_tenant else (service, tenant_id)
         kept = principal.memory.get(key)
         now = self._now()
         if kept is not None and kept[1] > now:

@@ -14,6 +14,7 @@ from gateway.upstream.pool import Upstream
 READ_AHEAD_BYTES: Final = 64 * 1024
 BODY_PAUSE_S: Final = 30.0  # between two pieces of a request's body
 _BODILESS: Final = frozenset({204, 304})
+_BODY_UNUSUAL: Final = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})  # without one they need no length
 _IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 Headers = list[tuple[bytes, bytes]]
 Send = Any  # an ASGI send
@@ -50,7 +51,17 @@ async def fetch(upstream: Upstream, request: Outgoing, receive: Receive) -> Upst
     probe = upstream.breaker.enter()
     ok: bool | None = None
     try:
-        connection = await _exchange(upstream, request, receive)
+        if request.has_body:
+            connection = await _send_with_body(upstream, request, receive)
+        else:
+            method = request.method
+            connection = await upstream.send(
+                request.head + (b"\r\n" if method in _BODY_UNUSUAL else b"content-length: 0\r\n\r\n"),
+                is_head=method == "HEAD",
+                may_repeat=method in _IDEMPOTENT,
+                timeout_s=request.timeout_s,
+                client=receive,
+            )
         ok = True
         return connection
     except (ClientGone, TooLarge, RequestTimeout, Malformed, asyncio.CancelledError):
@@ -62,24 +73,14 @@ async def fetch(upstream: Upstream, request: Outgoing, receive: Receive) -> Upst
         upstream.breaker.leave(probe=probe, ok=ok)
 
 
-async def _exchange(upstream: Upstream, request: Outgoing, receive: Receive) -> UpstreamConnection:
-    method = request.method
-    if not request.has_body:
-        framing = b"\r\n" if method in ("GET", "HEAD", "DELETE", "OPTIONS") else b"content-length: 0\r\n\r\n"
-        return await upstream.send(
-            request.head + framing,
-            is_head=method == "HEAD",
-            may_repeat=method in _IDEMPOTENT,
-            timeout_s=request.timeout_s,
-            client=receive,
-        )
+async def _send_with_body(upstream: Upstream, request: Outgoing, receive: Receive) -> UpstreamConnection:
     body, more = await _read_ahead(receive, request.body_limit_bytes)
     if more:
         return await _stream(upstream, request, body, receive)
     return await upstream.send(
         b"%bcontent-length: %d\r\n\r\n%b" % (request.head, len(body), body),
         is_head=False,
-        may_repeat=method in _IDEMPOTENT,
+        may_repeat=request.method in _IDEMPOTENT,
         timeout_s=request.timeout_s,
         client=receive,
     )
@@ -174,6 +175,20 @@ def too_large(limit_bytes: int) -> TooLarge:
     return TooLarge(f"the body may have {limit_bytes} bytes")
 
 
+def whole_answer(upstream: Upstream, connection: UpstreamConnection, extra: Headers) -> dict[str, Any]:
+    """The one message that answers the client, of an exchange that is complete; the connection is given back."""
+    status = connection.status
+    headers = connection.headers
+    if status in _BODILESS:
+        headers = [field for field in headers if field[0] != b"content-length"]
+    body = connection.take()
+    if body and not connection.has_length and status not in _BODILESS:
+        headers.append((b"content-length", b"%d" % len(body)))
+    headers += extra
+    upstream.release(connection)
+    return {"type": "http.response.start", "status": status, "headers": headers, "body": body}
+
+
 async def deliver(upstream: Upstream, connection: UpstreamConnection, extra: Headers, send: Send) -> None:
     """Answer the client with what the service answers, at the client's pace, and give the connection back.
 
@@ -184,15 +199,6 @@ async def deliver(upstream: Upstream, connection: UpstreamConnection, extra: Hea
     if status in _BODILESS:
         headers = [field for field in headers if field[0] != b"content-length"]
     try:
-        if connection.complete:  # the usual case: the whole answer came with its head
-            body = connection.take()
-            if body and not connection.has_length and status not in _BODILESS:
-                headers.append((b"content-length", b"%d" % len(body)))
-            headers += extra
-            upstream.release(connection)
-            await send({"type": "http.response.start", "status": status, "headers": headers})
-            await send({"type": "http.response.body", "body": body, "more_body": False})
-            return
         await send({"type": "http.response.start", "status": status, "headers": headers + extra})
         while True:
             connection.deadline = time.monotonic() + upstream.limits.idle_s

@@ -84,7 +84,10 @@ class EdgeCycle(RequestResponseCycle):
         await self.send({"type": "http.response.body", "body": body, "more_body": False})
 
     async def send(self, message: Any) -> None:
-        """uvicorn's own, for headers that are known to be lower-case and well-formed."""
+        """uvicorn's own, for headers that are known to be lower-case and well-formed.
+
+        A start may carry the whole `body`, and is then the only message.
+        """
         if self.flow.write_paused and not self.disconnected:
             await self.flow.drain()
         if self.disconnected:
@@ -93,6 +96,9 @@ class EdgeCycle(RequestResponseCycle):
             self.response_started = True
             self.waiting_for_100_continue = False
             self._head = self._start(message["status"], message["headers"])
+            whole = message.get("body")
+            if whole is not None:
+                self._continue(whole, more=False)
         elif not self.response_complete:
             self._continue(message.get("body", b""), more=message.get("more_body", False))
 

@@ -85,11 +85,11 @@ class Principal:
         self.key = key  # of a program; each use is counted there
         self.expires_at_s = expires_at_s
         self.limit_key = f"{default_tenant or ''}|{subject}"  # many tokens of one user share one limit
-        self.memory: dict[tuple[str, UUID | None], tuple[bytes, float]] = {}  # what identity.py has signed
+        self.memory: dict[str | tuple[str, UUID | None], tuple[bytes, float]] = {}  # what identity.py has signed
 
     def permissions_in(self, tenant_id: UUID | None) -> frozenset[str]:
         """What they may in that tenant: a role may allow other things there."""
-        if self._grants is None or tenant_id == self.default_tenant:
+        if tenant_id is self.default_tenant or self._grants is None or tenant_id == self.default_tenant:
             return self.permissions
         return self._grants(tenant_id)
 
