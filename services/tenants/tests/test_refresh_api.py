@@ -228,7 +228,8 @@ async def test_the_cookie_does_what_the_body_does(start: Any) -> None:
     assert len(cookies) == 3
     assert cookies[0].startswith(f"jwt={answer.json()['data']['accessToken']};")
     token = answer.json()["data"]["refreshToken"]
-    planted = {"Cookie": f"refresh_token=planted; refresh_token={token}"}
+    other = (await log_in(tenants))["refreshToken"]
+    planted = {"Cookie": f"refresh_token={other}; refresh_token={token}"}
     assert (await public(tenants, "/auth/refresh", headers=planted)).status_code == 401
     answer = await public(tenants, "/auth/refresh", {"refreshToken": token, "cookie": True})
     assert answer.status_code == 200, "two cookies that differ spend nothing"
