@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,13 +13,14 @@ from billing.domain.customers import PLATFORM_ACCOUNT
 from billing.domain.invoices import InvoiceStatus
 from billing.domain.orders import OrderStatus
 from billing.domain.provider_events import ProviderEventStatus
-from billing.domain.providers import PaymentStatus
+from billing.domain.providers import PaymentStatus, Provider
 from billing.domain.subscriptions import SubscriptionStatus
 from chassis.db import Database, transaction
 from chassis.secrets import SecretBox
 from testkit.fake_stripe import Object
 
-from .shop import Shop, a_shop
+from .patience import again_while_busy
+from .shop import Shop, a_shop, enter
 
 PURCHASE = [
     "invoice.issued", "invoice.paid", "order.paid", "payment.received", "subscription.activated",
@@ -233,7 +235,7 @@ async def test_an_unknown_page_changes_nothing(shop: Shop) -> None:
 async def test_fifty_at_once_have_one_effect(shop: Shop) -> None:
     order = await shop.sell()
     shop.stripe.pay(page_of(order))
-    await asyncio.gather(*(shop.deliver(event) for event in shop.stripe.events * 6))
+    await asyncio.gather(*(again_while_busy(partial(shop.deliver, event)) for event in shop.stripe.events * 6))
     rows = await shop.rows(order)
     assert rows.order.status is OrderStatus.PAID
     assert (len(rows.invoices), len(rows.payments)) == (1, 1)
@@ -251,3 +253,105 @@ async def test_a_purchase_takes_nothing_from_what_runs(shop: Shop) -> None:
     assert running is not None
     assert running.status is SubscriptionStatus.ACTIVE
     assert "runs_beside_others" in await shop.timeline(second)
+
+
+async def test_a_page_that_names_no_order_is_left_alone(shop: Shop) -> None:
+    payment = await shop.charge(Provider.STRIPE)
+    order = await shop.sell()
+    session = shop.stripe.world.get("checkout.session", page_of(order))
+    session |= {"client_reference_id": str(payment.id), "metadata": {}}
+    await shop.db.platform.execute("DELETE FROM provider_objects WHERE kind = 'checkout'")
+    event = await shop.deliver(shop.stripe.world.emit("checkout.session.completed", session))
+    assert (event.status, event.reason) == (ProviderEventStatus.IGNORED, "it is the page of no order")
+
+
+async def test_an_open_page_made_by_others_with_our_reference_is_left_alone(shop: Shop) -> None:
+    order, other = await shop.sell(), await shop.sell()
+    await shop.db.platform.execute("DELETE FROM provider_objects WHERE kind = 'checkout' AND object_id = $1", other.id)
+    session = shop.stripe.world.get("checkout.session", page_of(other))
+    session |= {"client_reference_id": str(order.id), "metadata": {}}
+    event = await shop.deliver(shop.stripe.world.emit("checkout.session.completed", session))
+    assert event.status is ProviderEventStatus.IGNORED
+
+
+async def test_money_for_an_order_that_began_with_a_trial_is_for_a_person(shop: Shop) -> None:
+    order = await shop.sell(trial_days=14)
+    session = shop.stripe.pay(page_of(order))
+    session |= {"amount_total": 24700, "payment_status": "paid"}
+    event = await shop.deliver(shop.happened("checkout.session.completed"))
+    assert (event.status, event.reason) == (
+        ProviderEventStatus.REVIEW,
+        "it was paid for an order that owes nothing yet",
+    )
+
+
+async def test_a_page_that_does_not_name_its_payment_waits_for_its_invoice(shop: Shop) -> None:
+    order = await shop.sell()
+    session = shop.stripe.pay(page_of(order))
+    invoice_id, session["invoice"] = session["invoice"], None
+    await shop.deliver(shop.happened("checkout.session.completed"))
+    assert (await shop.rows(order)).order.status is OrderStatus.PENDING
+    await shop.deliver(shop.happened("invoice.paid"))
+    rows = await shop.rows(order)
+    assert (rows.order.status, rows.invoices[0].external_id) == (OrderStatus.PAID, invoice_id)
+
+
+async def test_a_customer_that_is_known_stays_the_tenants(shop: Shop) -> None:
+    order = await shop.sell()
+    async with transaction(shop.db, order.tenant_id) as conn:
+        await store.customers.upsert_external_id(
+            conn, order.tenant_id, order.customer_id, "stripe", PLATFORM_ACCOUNT, "cus_known", shop.clock()
+        )
+    shop.stripe.pay(page_of(order))
+    await shop.deliver(shop.happened("checkout.session.completed"))
+    async with transaction(shop.db, order.tenant_id) as conn:
+        known = await store.customers.find_external_id(
+            conn, order.tenant_id, order.customer_id, "stripe", PLATFORM_ACCOUNT
+        )
+    assert known == "cus_known"
+
+
+async def test_stripes_invoice_that_is_anothers_pays_nothing(shop: Shop) -> None:
+    order, other = await shop.sell(), await shop.sell()
+    session = shop.stripe.pay(page_of(order))
+    async with transaction(shop.db, other.tenant_id) as conn:
+        await enter(conn, other, "invoice", session["invoice"])
+    event = await shop.deliver(shop.happened("checkout.session.completed"))
+    assert (event.status, event.reason) == (ProviderEventStatus.REVIEW, "Stripe's invoice is known as another one")
+    assert (await shop.rows(order)).order.status is OrderStatus.PENDING
+
+
+async def test_stripes_payment_that_is_anothers_pays_nothing(shop: Shop) -> None:
+    order, other = await shop.sell(), await shop.charge(Provider.ASAAS)
+    session = shop.stripe.pay(page_of(order))
+    intent = shop.stripe.world.get("invoice", session["invoice"])["_intent"]
+    async with transaction(shop.db, other.tenant_id) as conn:
+        await store.directory.insert_object(
+            conn,
+            other.tenant_id,
+            provider="stripe",
+            account_id=PLATFORM_ACCOUNT,
+            kind="payment",
+            external_id=intent,
+            object_id=other.id,
+        )
+    event = await shop.deliver(shop.happened("checkout.session.completed"))
+    assert (event.status, event.reason) == (ProviderEventStatus.REVIEW, "the payment is known as another invoice's")
+
+
+async def test_the_failed_invoice_of_a_second_page_leaves_the_first_alone(shop: Shop) -> None:
+    order = await shop.sell()
+    session = shop.stripe.pay(page_of(order), unpaid=True)
+    await shop.deliver(shop.happened("checkout.session.completed"))
+    shop.stripe.settle_async(page_of(order))
+    await shop.deliver(shop.happened("invoice.paid"))
+    paid = await shop.rows(order)
+    second = shop.stripe.world.get("invoice", session["invoice"]) | {
+        "id": "in_second",
+        "status": "void",
+        "attempt_count": 1,
+    }
+    shop.stripe.world.add("invoice", "in", second)
+    session |= {"invoice": "in_second", "payment_status": "unpaid"}
+    await shop.deliver(shop.happened("checkout.session.completed") | {"id": "evt_second"})
+    assert await shop.rows(order) == paid

@@ -1,6 +1,8 @@
 """Stripe's invoices: each paid one is one of ours, of the order or of a period, whatever came before it."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,10 +13,11 @@ from billing.domain.orders import Order, OrderStatus
 from billing.domain.provider_events import ProviderEventStatus
 from billing.domain.providers import PaymentStatus
 from billing.domain.subscriptions import Subscription, SubscriptionStatus
-from chassis.db import Database
+from chassis.db import Database, transaction
 from chassis.secrets import SecretBox
 from testkit.fake_stripe import Object
 
+from .patience import again_while_busy
 from .shop import Shop, a_shop
 
 
@@ -251,3 +254,59 @@ async def test_a_refund_may_be_told_of_before_the_payment(shop: Shop) -> None:
     await shop.deliver_all(shop.stripe.events)
     assert await shop.rows(order) == rows
     assert await shop.told_types(order) == told
+
+
+async def test_a_paid_invoice_whose_payment_stripe_does_not_know_is_paid(shop: Shop) -> None:
+    order, subscription_id = await bought(shop)
+    renewal = shop.stripe.renew(subscription_id)
+    for payment in shop.stripe.world.all("invoice_payment", invoice=renewal["id"]):
+        payment["payment"]["payment_intent"] = "pi_gone"
+    await shop.deliver(shop.happened("invoice.paid"))
+    assert (await shop.rows(order)).invoices[1].status is InvoiceStatus.PAID
+
+
+async def test_an_order_whose_page_is_not_there_waits(shop: Shop) -> None:
+    order = await shop.sell()
+    session = shop.stripe.pay(str(order.external_id))
+    paid = shop.happened("invoice.paid")
+    shop.stripe.world.get("invoice", session["invoice"])["billing_reason"] = "subscription_cycle"
+    async with transaction(shop.db, order.tenant_id) as conn:
+        await conn.execute("UPDATE orders SET external_id = 'cs_test_gone'")
+    assert (await shop.deliver(paid)).status is ProviderEventStatus.REVIEW
+    async with transaction(shop.db, order.tenant_id) as conn:
+        await conn.execute("UPDATE orders SET external_id = NULL")
+    session["client_reference_id"] = None
+    assert (await shop.deliver(paid | {"id": "evt_again"})).status is ProviderEventStatus.REVIEW
+    assert (await shop.rows(order)).order.status is OrderStatus.PENDING
+
+
+async def test_an_open_invoice_of_an_unpaid_order_is_ignored(shop: Shop) -> None:
+    order = await shop.sell()
+    session = shop.stripe.pay(str(order.external_id), unpaid=True)
+    shop.stripe.world.get("invoice", session["invoice"])["billing_reason"] = "subscription_cycle"
+    event = await shop.deliver(shop.happened("invoice.finalized"))
+    assert (event.status, event.reason) == (ProviderEventStatus.IGNORED, "its order is not paid")
+
+
+async def test_a_subscription_that_no_order_has_brought_is_billed_all_the_same(shop: Shop) -> None:
+    order, subscription_id = await bought(shop)
+    async with transaction(shop.db, order.tenant_id) as conn:
+        await conn.execute("UPDATE subscriptions SET order_id = NULL")
+    shop.stripe.renew(subscription_id)
+    for event_type in ("invoice.paid", "customer.subscription.updated", "invoice.paid"):
+        event = await shop.deliver(shop.happened(event_type))
+        assert event.status is ProviderEventStatus.PROCESSED
+    rows = await shop.rows(order)
+    assert [one.status for one in rows.invoices] == [InvoiceStatus.PAID, InvoiceStatus.PAID]
+
+
+async def test_two_events_of_one_period_make_one_invoice(shop: Shop) -> None:
+    order, subscription_id = await bought(shop)
+    shop.stripe.renew(subscription_id)
+    events = [
+        shop.happened("invoice.paid"),
+        shop.happened("invoice.finalized"),
+        shop.happened("payment_intent.succeeded"),
+    ]
+    await asyncio.gather(*(again_while_busy(partial(shop.deliver, event)) for event in events))
+    assert len((await shop.rows(order)).invoices) == 2

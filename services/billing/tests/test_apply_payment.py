@@ -4,7 +4,9 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator
 from typing import Any
+from uuid import uuid4
 
+import msgspec
 import pytest
 import pytest_asyncio
 
@@ -13,14 +15,17 @@ from billing.domain.invoices import InvoiceStatus
 from billing.domain.orders import Order, OrderStatus
 from billing.domain.payments import Payment
 from billing.domain.provider_events import EventSource, ProviderEvent, ProviderEventStatus
-from billing.domain.providers import Notice, Provider
+from billing.domain.providers import Interval, Notice, Provider
 from billing.domain.providers import PaymentStatus as P
 from billing.domain.subscriptions import Subscription
 from billing.domain.subscriptions import SubscriptionStatus as S
 from chassis.db import Database, transaction
 from chassis.secrets import SecretBox
+from contracts.tenancy import PLATFORM_TENANT_ID
 
-from .shop import Shop, a_shop
+from .patience import again_while_busy
+from .records import a_payment, a_subscription, an_invoice
+from .shop import Shop, a_shop, enter
 
 
 @pytest_asyncio.fixture
@@ -299,8 +304,7 @@ async def test_another_value_at_asaas_is_for_a_person(shop: Shop) -> None:
     shop.asaas.pay(first)
     await shop.deliver_asaas("PAYMENT_CONFIRMED", first)
     second = shop.asaas.renew(str(order.external_id))
-    world = shop.asaas.world.payments[second]
-    world["value"] = type(world["value"])(1)
+    shop.asaas.world.payments[second]["value"] = 1
     shop.asaas.pay(second)
     event = await shop.deliver_asaas("PAYMENT_CONFIRMED", second)
     assert event.status is ProviderEventStatus.REVIEW
@@ -338,7 +342,7 @@ async def test_every_order_of_asaas_payments_ends_alike(shop: Shop, paid: str) -
 async def test_fifty_at_once_have_one_effect(shop: Shop) -> None:
     payment = await shop.charge(Provider.PAGBANK)
     pay_charge(shop, payment)
-    await asyncio.gather(*(tell(shop, payment) for _ in range(50)))
+    await asyncio.gather(*(again_while_busy(lambda: tell(shop, payment)) for _ in range(50)))
     assert await told_of(shop, payment) == ["invoice.issued", "invoice.paid", "payment.received", "pix.received"]
 
 
@@ -352,3 +356,104 @@ async def test_an_order_paid_twice_over_two_pages_keeps_the_second_for_a_person(
         shop.stripe.world.emit("payment_intent.succeeded", shop.stripe.world.get("payment_intent", "pi_second"))
     )
     assert (event.status, event.reason) == (ProviderEventStatus.REVIEW, "the invoice was paid by another payment")
+
+
+async def test_a_second_charge_for_a_period_of_our_own_is_for_a_person(shop: Shop) -> None:
+    tenant = uuid4()
+    async with transaction(shop.db, tenant) as conn:
+        running = await a_subscription(conn, tenant, order={"provider": Provider.ASAAS})
+        invoice = await an_invoice(
+            conn, tenant, provider=Provider.ASAAS, customer_id=running.customer_id, subscription_id=running.id,
+            period_start=running.current_period_end,
+        )  # fmt: skip
+        payment = await a_payment(conn, tenant, invoice, external_id="pay_first", status=P.PAID)
+        await enter(conn, payment, "reference", str(payment.id))
+    other = await shop.charge(Provider.ASAAS)
+    second = shop.asaas.world.payments[str(other.external_id)]
+    shop.asaas.world.payments["pay_second"] = second | {"id": "pay_second", "externalReference": str(payment.id)}
+    shop.asaas.pay("pay_second")
+    event = await shop.deliver_asaas("PAYMENT_RECEIVED", "pay_second")
+    assert (event.status, event.reason) == (ProviderEventStatus.REVIEW, "the invoice was paid by another payment")
+
+
+async def test_a_reference_that_stands_for_nothing_any_more_is_left_alone(shop: Shop) -> None:
+    payment = await shop.charge(Provider.PAGBANK)
+    await shop.db.platform.execute("DELETE FROM provider_objects WHERE kind = 'payment'")
+    await shop.db.platform.execute("UPDATE provider_objects SET object_id = $1", uuid4())
+    pay_charge(shop, payment)
+    event = await tell(shop, payment)
+    assert (event.status, event.reason) == (ProviderEventStatus.IGNORED, "it is the payment of no order")
+
+
+async def test_a_trial_at_pagbank_is_paid_when_it_is(shop: Shop) -> None:
+    order = await shop.sell(provider=Provider.PAGBANK, trial_days=7)
+    made = shop.pagbank.pay_checkout(str(order.external_id))
+    charges, shop.pagbank.world.orders[made]["charges"] = shop.pagbank.world.orders[made]["charges"], []
+    event = await shop.deliver_pagbank(made)
+    assert (event.status, event.reason) == (ProviderEventStatus.IGNORED, "its order owes nothing yet")
+    shop.pagbank.world.orders[made]["charges"] = charges
+    assert (await shop.deliver_pagbank(made)).status is ProviderEventStatus.PROCESSED
+    rows = await shop.rows(order)
+    assert (rows.order.status, [one.status for one in rows.invoices]) == (OrderStatus.PAID, [InvoiceStatus.PAID])
+
+
+async def test_a_trial_at_asaas_ends_with_its_first_payment(shop: Shop) -> None:
+    order = await shop.sell(provider=Provider.ASAAS, trial_days=7)
+    [first] = payments_at(shop, order)
+    shop.asaas.pay(first)
+    for _ in range(2):
+        await shop.deliver_asaas("PAYMENT_CONFIRMED", first)
+    rows = await shop.rows(order)
+    assert (rows.order.status, [one.status for one in rows.invoices]) == (OrderStatus.PAID, [InvoiceStatus.PAID])
+    assert rows.invoices[0].order_id == order.id
+
+
+async def test_a_payment_withdrawn_at_asaas_before_it_was_known_is_nothing(shop: Shop) -> None:
+    order = await shop.sell(provider=Provider.ASAAS)
+    [first] = payments_at(shop, order)
+    second = shop.asaas.renew(str(order.external_id))
+    shop.asaas.delete(second)
+    event = await shop.deliver_asaas("PAYMENT_DELETED", second)
+    assert (event.status, event.reason) == (ProviderEventStatus.IGNORED, "its order is not paid")
+    shop.asaas.pay(first)
+    await shop.deliver_asaas("PAYMENT_CONFIRMED", first)
+    event = await shop.deliver_asaas("PAYMENT_DELETED", second)
+    assert (event.status, event.reason) == (ProviderEventStatus.IGNORED, "it was withdrawn before it was known")
+    assert len((await shop.rows(order)).invoices) == 1
+
+
+@pytest.mark.parametrize("knows_price", [True, False])
+async def test_a_change_of_plan_that_waits_at_asaas_is_paid_at_its_price(shop: Shop, knows_price: bool) -> None:
+    order = await shop.sell(provider=Provider.ASAAS)
+    [first] = payments_at(shop, order)
+    shop.asaas.pay(first)
+    await shop.deliver_asaas("PAYMENT_CONFIRMED", first)
+    async with transaction(shop.db, order.tenant_id) as conn:
+        plan = await store.plans.find_plan_by_slug(conn, PLATFORM_TENANT_ID, "profissional")
+        assert plan is not None
+        price = await store.plans.find_price_for_sale(conn, PLATFORM_TENANT_ID, plan.id, Interval.MONTH, "BRL")
+        assert price is not None
+        waiting = msgspec.structs.replace(
+            await subscription_of(shop, order), next_plan_id=plan.id, next_price_id=price.id if knows_price else uuid4()
+        )
+        await store.subscriptions.update_subscription(conn, order.tenant_id, waiting)
+    second = shop.asaas.renew(str(order.external_id))
+    shop.asaas.world.payments[second]["value"] = price.amount_cents
+    shop.asaas.pay(second)
+    event = await shop.deliver_asaas("PAYMENT_CONFIRMED", second)
+    assert event.status is (ProviderEventStatus.PROCESSED if knows_price else ProviderEventStatus.REVIEW)
+    paid = (await shop.rows(order)).invoices[1]
+    assert (paid.status is InvoiceStatus.PAID) is knows_price
+    assert (paid.plan_slug == "profissional") is knows_price
+    assert (await subscription_of(shop, order)).plan_slug == ("profissional" if knows_price else "essencial")
+
+
+async def test_a_try_on_an_open_page_decides_nothing(shop: Shop) -> None:
+    order = await shop.sell(is_recurring=False)
+    session = shop.stripe.pay(str(order.external_id))
+    intent = shop.stripe.world.get("payment_intent", session["payment_intent"])
+    intent |= {"status": "requires_payment_method", "last_payment_error": {"code": "card_declined", "message": "no"}}
+    session |= {"status": "open", "payment_status": "unpaid", "payment_intent": None}
+    event = await shop.deliver(shop.stripe.world.emit("payment_intent.payment_failed", intent))
+    assert event.status is ProviderEventStatus.PROCESSED
+    assert (await shop.rows(order)).order.status is OrderStatus.PENDING

@@ -179,9 +179,11 @@ async def test_a_change_that_waits_for_the_period_is_left_waiting(shop: Shop, is
     now = await subscription_of(shop, order)
     assert (now.plan, now.next_price_id) == (before.plan, price.id)
     shop.stripe.renew(subscription_id)
+    await shop.deliver(shop.happened("invoice.paid"))
     await shop.deliver(shop.happened("customer.subscription.updated"))
     after = await subscription_of(shop, order)
     assert (after.plan_slug, after.next_price_id) == (plan.slug, None)
+    assert (await shop.rows(order)).invoices[1].plan_slug == plan.slug
 
 
 async def test_a_second_subscription_of_the_order_is_for_a_person(shop: Shop) -> None:

@@ -19,9 +19,9 @@ from billing.domain.subscriptions import Subscription
 from billing.usecases.credit_invoice import credit_invoice
 from billing.usecases.follow_asaas_payment import follow_asaas_payment
 from billing.usecases.issue_invoice import issue_invoice
+from billing.usecases.turn_plan import turn_plan
 from chassis.clock import Clock
 from chassis.db import Connection, Database, transaction
-from contracts.tenancy import PLATFORM_TENANT_ID
 
 #: Asaas' days are São Paulo's, UTC-3 all year since 2019.
 _SAO_PAULO: Final = timezone(timedelta(hours=-3))
@@ -115,11 +115,14 @@ async def _period_invoice(
     )
     if known is not None:
         return await store.invoices.lock_invoice(conn, order.tenant_id, known.object_id)
-    start, end = _period(seen, subscription.interval, now)
+    # A change of plan that waits begins with the period that is paid at its price. Another amount is for review.
+    turned = await turn_plan(conn, subscription, now=now)
+    sold = turned if turned.amount_cents == seen.amount_cents else subscription
+    start, end = _period(seen, sold.interval, now)
     draft = period_invoice(
-        subscription,
-        amount_cents=await _owed_cents(conn, subscription, seen),
-        currency=subscription.currency,
+        sold,
+        amount_cents=sold.amount_cents,
+        currency=sold.currency,
         start=start,
         end=end,
         due_at=start,
@@ -128,15 +131,6 @@ async def _period_invoice(
         now=now,
     )
     return await issue_invoice(conn, draft, now=now)
-
-
-async def _owed_cents(conn: Connection, subscription: Subscription, seen: PaymentState) -> int:
-    """What a period costs, now or from a change of plan that waits; a payment of another amount is for review."""
-    if subscription.next_price_id is not None:
-        price = await store.plans.find_price(conn, PLATFORM_TENANT_ID, subscription.next_price_id)
-        if price is not None and price.amount_cents == seen.amount_cents:
-            return price.amount_cents
-    return subscription.amount_cents
 
 
 async def _follow(conn: Connection, order: Order, seen: PaymentState, now: datetime) -> None:

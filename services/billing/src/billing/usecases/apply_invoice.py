@@ -22,6 +22,7 @@ from billing.usecases.fail_payment import fail_payment
 from billing.usecases.issue_invoice import issue_invoice
 from billing.usecases.locate_object import Located, locate_object
 from billing.usecases.observe_subscription import observe_subscription
+from billing.usecases.turn_plan import turn_plan
 from billing.usecases.withdraw_invoice import withdraw_invoice
 from chassis.clock import Clock
 from chassis.db import Connection, Database, transaction
@@ -168,8 +169,10 @@ async def _period_invoice(conn: Connection, subscription: Subscription, told: In
     )
     if known is not None:
         return await store.invoices.lock_invoice(conn, subscription.tenant_id, known.object_id)
+    # A change of plan that waits begins with the period that is billed at its price.
+    turned = await turn_plan(conn, subscription, now=now)
     draft = period_invoice(
-        subscription,
+        turned if turned.amount_cents == told.amount_cents else subscription,
         amount_cents=told.amount_cents,
         currency=told.currency,
         start=told.period_start,
