@@ -77,6 +77,20 @@ async def test_a_timeline_is_read_as_it_was_written_and_only_grows(db: Database,
                 await conn.execute(statement)
 
 
+async def test_a_locked_order_still_takes_a_line(db: Database, tenant: UUID) -> None:
+    """Whoever has locked a later row (a payment) and adds a line waits for nobody who has locked the order first."""
+    async with transaction(db, tenant) as conn:
+        order = await an_order(conn, tenant)
+    entry = OrderEntry(id=uuid4(), tenant_id=tenant, order_id=order.id, kind="x", detail={}, at=NOW)
+    async with transaction(db, tenant) as holder:
+        await store.orders.lock_order(holder, tenant, order.id)
+        async with transaction(db, tenant) as conn:
+            await conn.execute("SET LOCAL lock_timeout = '500ms'")
+            await store.orders.insert_entry(conn, tenant, entry)
+    async with transaction(db, tenant) as conn:
+        assert await store.orders.list_entries(conn, tenant, order.id) == [entry]
+
+
 async def test_what_came_of_an_order(db: Database, tenant: UUID) -> None:
     async with transaction(db, tenant) as conn:
         running = await a_subscription(conn, tenant)

@@ -32,7 +32,9 @@ async def lock_invoice(conn: Connection, tenant_id: UUID, invoice_id: UUID) -> I
     row = read(
         Invoice,
         await conn.fetchval(
-            "SELECT to_jsonb(t) FROM invoices t WHERE tenant_id = $1 AND id = $2 FOR UPDATE", tenant_id, invoice_id
+            "SELECT to_jsonb(t) FROM invoices t WHERE tenant_id = $1 AND id = $2 FOR NO KEY UPDATE",
+            tenant_id,
+            invoice_id,
         ),
     )
     if row is None:
@@ -167,7 +169,9 @@ async def find_of_order(conn: Connection, tenant_id: UUID, order_id: UUID) -> In
     return read(
         Invoice,
         await conn.fetchval(
-            "SELECT to_jsonb(t) FROM invoices t WHERE tenant_id = $1 AND order_id = $2 FOR UPDATE", tenant_id, order_id
+            "SELECT to_jsonb(t) FROM invoices t WHERE tenant_id = $1 AND order_id = $2 FOR NO KEY UPDATE",
+            tenant_id,
+            order_id,
         ),
     )
 
@@ -179,7 +183,7 @@ async def lock_pending(conn: Connection, tenant_id: UUID, subscription_id: UUID)
         await conn.fetch(
             """
             SELECT to_jsonb(t) FROM invoices t
-            WHERE tenant_id = $1 AND subscription_id = $2 AND status = 'pending' ORDER BY id FOR UPDATE
+            WHERE tenant_id = $1 AND subscription_id = $2 AND status = 'pending' ORDER BY id FOR NO KEY UPDATE
             """,
             tenant_id,
             subscription_id,

@@ -33,7 +33,7 @@ async def lock_order(conn: Connection, tenant_id: UUID, order_id: UUID) -> Order
     row = read(
         Order,
         await conn.fetchval(
-            "SELECT to_jsonb(t) FROM orders t WHERE tenant_id = $1 AND id = $2 FOR UPDATE", tenant_id, order_id
+            "SELECT to_jsonb(t) FROM orders t WHERE tenant_id = $1 AND id = $2 FOR NO KEY UPDATE", tenant_id, order_id
         ),
     )
     if row is None:

@@ -32,7 +32,9 @@ async def lock_payment(conn: Connection, tenant_id: UUID, payment_id: UUID) -> P
     row = read(
         Payment,
         await conn.fetchval(
-            "SELECT to_jsonb(t) FROM payments t WHERE tenant_id = $1 AND id = $2 FOR UPDATE", tenant_id, payment_id
+            "SELECT to_jsonb(t) FROM payments t WHERE tenant_id = $1 AND id = $2 FOR NO KEY UPDATE",
+            tenant_id,
+            payment_id,
         ),
     )
     if row is None:

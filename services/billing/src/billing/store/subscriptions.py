@@ -32,7 +32,7 @@ async def lock_subscription(conn: Connection, tenant_id: UUID, subscription_id: 
     row = read(
         Subscription,
         await conn.fetchval(
-            "SELECT to_jsonb(t) FROM subscriptions t WHERE tenant_id = $1 AND id = $2 FOR UPDATE",
+            "SELECT to_jsonb(t) FROM subscriptions t WHERE tenant_id = $1 AND id = $2 FOR NO KEY UPDATE",
             tenant_id,
             subscription_id,
         ),
@@ -104,7 +104,7 @@ async def list_live(conn: Connection, tenant_id: UUID) -> list[Subscription]:
         await conn.fetch(
             """
             SELECT to_jsonb(t) FROM subscriptions t
-            WHERE tenant_id = $1 AND sold_by = 'platform' AND status <> 'cancelled' ORDER BY id FOR UPDATE
+            WHERE tenant_id = $1 AND sold_by = 'platform' AND status <> 'cancelled' ORDER BY id FOR NO KEY UPDATE
             """,
             tenant_id,
         ),
@@ -116,7 +116,7 @@ async def find_of_order(conn: Connection, tenant_id: UUID, order_id: UUID) -> Su
     return read(
         Subscription,
         await conn.fetchval(
-            "SELECT to_jsonb(t) FROM subscriptions t WHERE tenant_id = $1 AND order_id = $2 FOR UPDATE",
+            "SELECT to_jsonb(t) FROM subscriptions t WHERE tenant_id = $1 AND order_id = $2 FOR NO KEY UPDATE",
             tenant_id,
             order_id,
         ),
