@@ -7,7 +7,7 @@ import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from testkit.embedded.process import LOOPBACK
+from testkit.embedded.process import LOOPBACK, free_port
 from testkit.fault_modes import (
     Blackhole,
     CutAfter,
@@ -52,8 +52,8 @@ class FaultProxy:
 
     async def start(self) -> None:
         """Listen: on a free port the first time, on the same one later."""
+        self.port = self.port or free_port()
         self._server = await asyncio.start_server(self._connected, LOOPBACK, self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
         """Stop listening and reset every connection."""

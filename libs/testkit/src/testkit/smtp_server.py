@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from email.parser import BytesHeaderParser
 from pathlib import Path
 
-from testkit.embedded.process import LOOPBACK
+from testkit.embedded.process import LOOPBACK, free_port
 from testkit.smtp_script import Action, Phase, Script, Session, healthy
 from testkit.smtp_session import Dialogue
 
@@ -62,8 +62,8 @@ class ScriptedSmtp:
 
     async def start(self, port: int = 0) -> None:
         """Listen on the loopback interface. Raises: OSError when the port is taken."""
-        self._server = await asyncio.start_server(self._connected, LOOPBACK, port or self.port, limit=64 * 1024 * 1024)
-        self.port = self._server.sockets[0].getsockname()[1]
+        self.port = port or self.port or free_port()
+        self._server = await asyncio.start_server(self._connected, LOOPBACK, self.port, limit=64 * 1024 * 1024)
 
     async def stop(self) -> None:
         """Stop listening and hang up on everyone; it can be started again on the same port."""

@@ -1,6 +1,7 @@
 """Owns child servers: started as another user, in their own session, waited for, and ended in a bounded time."""
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -12,6 +13,9 @@ from pathlib import Path
 from testkit.embedded.place import Account
 
 LOOPBACK = "127.0.0.1"
+#: Below those that Linux draws for outgoing connections: one of them may take a server's port while the server is
+#: restarted, and a client that looks for the server then may even find itself there.
+PORTS = range(10_240, 32_768)
 
 
 class EmbeddedError(Exception):
@@ -23,7 +27,8 @@ def free_port(preferred: int | None = None) -> int:
 
     Another program may take it before the caller does: whoever starts a server on it tries again.
     """
-    for port in (preferred, 0) if preferred else (0,):
+    drawn = random.SystemRandom().sample(PORTS, 50)  # not seeded, or two runs would draw the same
+    for port in (preferred, *drawn, 0) if preferred else (*drawn, 0):
         with socket.socket() as probe:
             # As servers do: a port with connections in TIME_WAIT counts as free.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
