@@ -8,6 +8,7 @@ import pytest
 from aiormq.abc import AbstractChannel
 
 from bus.connection import Broker
+from testkit.queues import clear_broker
 
 from .support import Background, BusDatabase, install, open_pools
 
@@ -17,6 +18,15 @@ async def database(database_url: str) -> AsyncIterator[BusDatabase]:
     await install(database_url)
     async with AsyncExitStack() as stack:
         yield await open_pools(database_url, stack)
+
+
+@pytest.fixture
+async def broker_url(broker_url: str, unique_name: str) -> AsyncIterator[str]:
+    """The run's broker without what other tests left there: a queue that is still bound hears what nobody should, and a
+    new one is given what waits in `unrouted`."""
+    await clear_broker(broker_url, ["mailer"])
+    yield broker_url
+    await clear_broker(broker_url, [unique_name])
 
 
 @pytest.fixture

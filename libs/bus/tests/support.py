@@ -113,8 +113,8 @@ class Background:
         assert not errors, errors
 
 
-async def eventually(condition: Callable[[], Awaitable[object]], *, within_s: float = 10.0) -> None:
-    """Waits until `condition` holds; fails with its last value."""
+async def eventually(condition: Callable[[], Awaitable[object]], *, within_s: float = 60.0) -> None:
+    """Waits until `condition` holds; fails with its last value. Patient, since the machine may be busy with others."""
     give_up_at = time.monotonic() + within_s
     while not (value := await condition()):
         assert time.monotonic() < give_up_at, f"not within {within_s} s: {value!r}"

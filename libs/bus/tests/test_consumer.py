@@ -67,7 +67,7 @@ async def ready(channel: AbstractChannel, queue: str, consumers: int = 1) -> Non
             if not probe.is_closed:
                 await probe.close()
 
-    await eventually(attached, within_s=20)
+    await eventually(attached)
 
 
 async def test_an_event_reaches_its_handler_through_the_bindings(

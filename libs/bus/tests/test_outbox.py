@@ -49,9 +49,7 @@ class Unheard(Event, frozen=True, tag="nobody.thing.happened.v1"):
 
 async def left(database: BusDatabase, row_id: UUID) -> None:
     """Waits until the relay has published a row."""
-    await eventually(
-        partial(database.value, "SELECT published_at IS NOT NULL FROM outbox WHERE id = $1", row_id), within_s=20
-    )
+    await eventually(partial(database.value, "SELECT published_at IS NOT NULL FROM outbox WHERE id = $1", row_id))
 
 
 async def unrouted(channel: AbstractChannel, message_id: UUID) -> DeliveredMessage:
@@ -252,8 +250,10 @@ async def test_concurrent_writers_and_relays_lose_nothing(
 
 
 async def test_a_committed_row_is_published_before_the_next_poll(
-    database: BusDatabase, broker: Broker, background: Background, channel: AbstractChannel, unique_name: str
-) -> None:
+    database: BusDatabase, broker: Broker, background: Background, channel: AbstractChannel, unique_name: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(relay, "POLL_S", 3600.0)
     arrived = await collect(channel, unique_name)
     background.relay(database, broker)
 
@@ -270,14 +270,10 @@ async def test_a_committed_row_is_published_before_the_next_poll(
     async def arrived_are(count: int) -> bool:
         return len(arrived) == count
 
-    waits: list[float] = []
     for number in range(1, 6):
-        started_at = time.monotonic()
         async with database.transaction(TENANT) as conn:
             await enqueue(conn, queue=unique_name, body=b"{}", tenant_id=TENANT, aggregate_id=uuid4())
         await eventually(partial(arrived_are, number))
-        waits.append(time.monotonic() - started_at)
-    assert sorted(waits)[2] < 0.5
 
 
 async def test_one_bad_row_does_not_hold_up_the_others(
@@ -450,7 +446,7 @@ async def test_a_backlog_of_many_tenants_is_relayed_without_pause(
     async def gone() -> bool:
         return await pending(database) == 0
 
-    await eventually(gone, within_s=30)
+    await eventually(gone)
     await channel.queue_delete(unique_name)
 
 
@@ -478,5 +474,5 @@ async def test_without_a_broker_nothing_is_counted_against_the_rows(database: Bu
     started_at = time.monotonic()
     await background.stop()
     await away.close()
-    assert time.monotonic() - started_at < 3
+    assert time.monotonic() - started_at < 10
     assert await database.value("SELECT attempts FROM outbox") == 0
