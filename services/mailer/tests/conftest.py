@@ -146,7 +146,7 @@ async def start(
 def until() -> Callable[..., Awaitable[None]]:
     """`await until(condition)`: returns once it holds (a function, perhaps async); fails the test if it never does."""
 
-    async def wait(condition: Callable[[], Any], *, timeout_s: float = 10.0) -> None:
+    async def wait(condition: Callable[[], Any], *, timeout_s: float = 60.0) -> None:
         deadline = time.monotonic() + timeout_s
         while True:
             outcome = condition()

@@ -1,7 +1,6 @@
 """From `mail_queue` to a real SMTP server, through everything that may go wrong on the way."""
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from email import message_from_bytes
 from email.message import EmailMessage
@@ -274,10 +273,9 @@ async def test_a_dead_server_delays_only_its_own_tenants(start: Start, until: An
         assert (await mailer.call("POST", "/email-settings", stuck, json=settings)).status_code == 201
         await mailer.publish(*[{**WELCOME, "tenant_id": str(stuck)} for _ in range(200)])
         await until(lambda: dead.sessions)
-        started_at = time.monotonic()
         await mailer.publish(*[{**WELCOME, "tenant_id": str(well)} for _ in range(60)])
-        await until(lambda: len(alive.accepted) == 60, timeout_s=5)
-        assert time.monotonic() - started_at < 5
+        # Within the 10 s after which the dead server would be given up; alone it takes well under a second.
+        await until(lambda: len(alive.accepted) == 60, timeout_s=9)
         under_way = [mail for mail in await log_of(mailer, stuck, limit="100") if mail["status"] == "sending"]
         assert len(under_way) <= 4, "a server that never answered has more than its first window"
 
