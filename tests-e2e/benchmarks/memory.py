@@ -14,6 +14,7 @@ from stack import LOOPBACK, Secrets, free_port, gateway_environment, migrated, s
 
 from benchmarks import peers
 from benchmarks.report import Figure, Section
+from runner.layout import Layout
 from testkit.embedded.place import open_dir
 from testkit.embedded.session import TemporaryServers
 
@@ -35,7 +36,7 @@ def measure(directory: Path) -> Section:
     return Section(
         "memory: PSS of idle Python processes",
         figures=(
-            Figure("make run: gateway and mailer, one process", product_mb, "MB"),
+            Figure(f"make run: gateway, {', '.join(Layout(ROOT).services())}, one process", product_mb, "MB"),
             Figure(f"gateway and {SERVICES} services like the mailer, one process", nine_mb, "MB", at_most=BAR_MB),
         ),
         notes=("the nine are the mailer nine times, each with its own port, pools, consumers and registry",),
