@@ -196,8 +196,7 @@ class Product:
                        (SELECT count(*) FROM tenants.outbox WHERE published_at IS NULL) AS tenants_events,
                        (SELECT count(*) FROM mailer.outbox WHERE published_at IS NULL) AS mailer_events,
                        (SELECT count(*) FROM billing.provider_events WHERE status = 'received') AS provider_events,
-                       (SELECT count(*) FROM mailer.emails WHERE status IN ('queued', 'sending')) AS mails,
-                       (SELECT count(*) FROM billing.deliveries) + (SELECT count(*) FROM tenants.deliveries) AS in_hand
+                       (SELECT count(*) FROM mailer.emails WHERE status IN ('queued', 'sending')) AS mails
                 """
             )
             return not any(waits.values())

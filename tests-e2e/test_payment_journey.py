@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
+from faults.money import insist
 from product import Product
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -28,9 +29,10 @@ def address() -> str:
 
 async def intent(product: Product, email: str, **fields: Any) -> dict[str, Any]:
     """Seed 002's checkout site opens a payment page."""
-    async with product.client() as client:
+    async with product.client(**{"Idempotency-Key": uuid.uuid4().hex}) as client:
         body = {"planId": "profissional", "userEmail": email, "userName": "Ana Souza", **fields}
-        answer = await client.post("/api/payments/intent", json=body)
+        answer = await insist(lambda: client.post("/api/payments/intent", json=body))
+    assert answer is not None
     assert answer.status_code == 200, answer.text
     found: dict[str, Any] = answer.json()
     return found

@@ -1,10 +1,17 @@
 """B27: a service with a missing, short, example or unusable setting ends at once and names it, never its value."""
 
 import asyncio
+import importlib
+import json
 import os
+import signal
 import sys
-from collections.abc import Iterator
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NoReturn
 
 import pytest
 from stack import LOOPBACK, Secrets, free_port, gateway_environment, service_environment
@@ -20,7 +27,8 @@ BAD_SECRETS = (
     "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
 )
 ENDS_WITHIN_S = 30.0
-AT_ONCE = 3
+AT_ONCE = 2
+PACKAGES = ("gateway", "mailer")
 
 
 @dataclass(frozen=True)
@@ -52,7 +60,7 @@ def _refusals() -> Iterator[Refusal]:
         yield Refusal("mailer", "DATABASE_URL", value)
     for value in (None, "", "http://broker.example.org", "amqp://", "not a url"):
         yield Refusal("mailer", "AMQP_URL", value)
-    for package in ("gateway", "mailer"):
+    for package in PACKAGES:
         yield Refusal(package, "PORT", "no-number")
         yield Refusal(package, "PORT", "70000")
         yield Refusal(package, "LOG_LEVEL", "LOUD")
@@ -69,19 +77,79 @@ def test_there_are_enough_of_them() -> None:
 
 
 async def test_each_is_refused_by_name_and_without_its_value() -> None:
-    gate = asyncio.Semaphore(AT_ONCE)
-
-    async def tried(refusal: Refusal) -> str | None:
-        async with gate:
-            return await _complaint(refusal)
-
-    complaints = [text for text in await asyncio.gather(*map(tried, REFUSALS)) if text]
+    shares = [REFUSALS[number::AT_ONCE] for number in range(AT_ONCE)]
+    complaints = [text for told in await asyncio.gather(*map(_complaints, shares)) for text in told]
     assert not complaints, "\n".join(complaints)
 
 
-async def _complaint(refusal: Refusal) -> str | None:
-    """What is wrong with how this configuration was treated; None when it was refused as promised."""
+@pytest.mark.parametrize("refusal", [REFUSALS[0], REFUSALS[-2]], ids=str)
+async def test_a_refusal_ends_the_process(refusal: Refusal) -> None:
     code, said = await _started(refusal.package, _with(refusal))
+    assert _complaint(refusal, code, said) is None
+
+
+async def _complaints(refusals: Sequence[Refusal]) -> list[str]:
+    """What is wrong with how these configurations were treated, tried one after the other by `serve_forks`."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, __file__, *PACKAGES, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+    )
+    asked = "".join(json.dumps([one.package, _with(one)]) + "\n" for one in refusals)
+    output, _ = await process.communicate(asked.encode())
+    told = [json.loads(line) for line in output.splitlines()]
+    assert len(told) == len(refusals)
+    return [text for one, (code, said) in zip(refusals, told, strict=True) if (text := _complaint(one, code, said))]
+
+
+def serve_forks(packages: Sequence[str]) -> None:
+    """Serve each [package, environment] of stdin in a fork of this process, and answer [exit code or null, output].
+
+    It has imported everything once: to import it anew for each takes nearly all of the time that a refusal takes.
+    """
+    chassis = importlib.import_module("chassis.__main__")
+    for package in packages:
+        importlib.import_module(f"{package}.app")
+    for line in sys.stdin:
+        package, env = json.loads(line)
+        with tempfile.TemporaryFile() as output:
+            pid = os.fork()
+            if pid == 0:
+                _serve(chassis.main, package, env, output.fileno())
+            code = _ended(pid)
+            output.seek(0)
+            print(json.dumps([code, output.read().decode(errors="replace")]), flush=True)
+
+
+def _serve(main: Callable[[list[str]], int], package: str, env: dict[str, str], output: int) -> NoReturn:
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.environ.clear()
+    os.environ.update(env)
+    code = 1
+    try:
+        code = main(["serve", package])
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _ended(pid: int) -> int | None:
+    """The exit code of a child; None when it had to be killed."""
+    give_up_at = time.monotonic() + ENDS_WITHIN_S
+    while time.monotonic() < give_up_at:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.005)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    return None
+
+
+def _complaint(refusal: Refusal, code: int | None, said: str) -> str | None:
+    """What is wrong with how this configuration was treated; None when it was refused as promised."""
     if code is None:
         return f"{refusal}: it serves"
     if code == 0:
@@ -134,7 +202,7 @@ async def _started(package: str, env: dict[str, str]) -> tuple[int | None, str]:
     return process.returncode, output.decode(errors="replace")
 
 
-@pytest.mark.parametrize("package", ["gateway", "mailer"])
+@pytest.mark.parametrize("package", PACKAGES)
 async def test_the_same_environment_with_nothing_wrong_serves(package: str) -> None:
     """Else the refusals above would prove nothing."""
     env = _with(Refusal(package, "NOT_LOOKED_AT", "anything"))
@@ -167,3 +235,7 @@ async def _lives(port: int, process: asyncio.subprocess.Process) -> bool:
         else:
             return b" 200 " in status
     return False
+
+
+if __name__ == "__main__":
+    serve_forks(sys.argv[1:])

@@ -17,8 +17,9 @@ async def run(rig: Rig, size: Size) -> Verdict:
     random = trial.random
     victims = ["mailer", "gateway"] * kills_each
     random.shuffle(victims)
-    plan = [(random.uniform(0.5, 3.0), [victim]) for victim in victims]
-    plan.append((random.uniform(0.5, 3.0), ["mailer", "gateway"]))
+    longest_s, seconds_each = (1.0, 2.5) if size.quick else (3.0, 4.5)
+    plan = [(random.uniform(0.5, longest_s), [victim]) for victim in victims]
+    plan.append((random.uniform(0.5, longest_s), ["mailer", "gateway"]))
     restarts: list[float] = []
 
     async def fault() -> None:
@@ -30,7 +31,7 @@ async def run(rig: Rig, size: Size) -> Verdict:
             restarts.extend([await trial.ready_again(name) for name in names])
 
     events = size.events()
-    await trial.under_load(fault, events=events, writes=max(20, events // 10), seconds=4.5 * len(plan))
+    await trial.under_load(fault, events=events, writes=max(20, events // 10), seconds=seconds_each * len(plan))
     restarts.sort()
     p95 = restarts[int(0.95 * (len(restarts) - 1))]
     verdict.require(

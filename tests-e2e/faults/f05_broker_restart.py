@@ -30,7 +30,9 @@ async def run(rig: Rig, size: Size) -> Verdict:
             attached.append(await _attached_again(rig, consumers_before))
 
     events = size.events()
-    await trial.under_load(fault, events=events, writes=max(20, events // 10), seconds=14.0 * restarts)
+    await trial.under_load(
+        fault, events=events, writes=max(20, events // 10), seconds=(8.0 if size.quick else 14.0) * restarts
+    )
     slowest = max(attached)
     verdict.require(
         slowest <= size.within_s(ATTACHED_WITHIN_S),

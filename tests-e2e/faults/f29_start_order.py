@@ -51,8 +51,7 @@ async def _started_in(trial: Trial, order: list[str]) -> float:
     rig, verdict = trial.rig, trial.verdict
     services = {"mailer": rig.mailer, "gateway": rig.gateway}
     links = {"postgres": rig.postgres_link, "broker": rig.broker_link}
-    for one in services.values():
-        await one.stop()
+    await asyncio.gather(*(one.stop() for one in services.values()))
     for link in links.values():
         await link.become(Refuse())
     exits = {name: len(one.exits) for name, one in services.items()}
@@ -63,7 +62,7 @@ async def _started_in(trial: Trial, order: list[str]) -> float:
         else:
             await services[part].start()
         up.add(part)
-        await asyncio.sleep(GAP_S)
+        await asyncio.sleep(GAP_S / 2 if trial.size.quick else GAP_S)
         for name in services.keys() & up:
             # Imports take a while on a busy machine: alive is what it has to become, without help.
             if await _status(services[name], "/health/live", patience_s=15) != 200:
