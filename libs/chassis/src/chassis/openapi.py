@@ -13,9 +13,13 @@ from litestar.serialization import encode_json
 from chassis.problems import MEDIA_TYPE, Problem
 
 _ALWAYS = {400: "Malformed", 401: "Not authenticated", 403: "Not allowed", 404: "Not found", 406: "Not acceptable"}
-_ALWAYS |= {422: "Refused values", 429: "Too many requests", 503: "Away for now; see Retry-After"}
+_ALWAYS |= {
+    409: "The state does not allow it",
+    422: "Refused values",
+    429: "Too many requests",
+    503: "Away for now; see Retry-After",
+}
 _WITH_BODY = {413: "Too large", 415: "Not JSON"}
-_UNSAFE = {409: "The state does not allow it"}
 
 
 def openapi_config(name: str) -> OpenAPIConfig:
@@ -34,15 +38,13 @@ def openapi_json(app: Litestar) -> bytes:
     components["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}
     document["security"] = [{"bearer": []}]
     for item in document.get("paths", {}).values():
-        for method, operation in item.items():
+        for operation in item.values():
             if not isinstance(operation, dict):
                 continue
             statuses = dict(_ALWAYS)
             if "requestBody" in operation:
                 statuses |= _WITH_BODY
                 _say_whether_required(operation["requestBody"])
-            if method != "get":
-                statuses |= _UNSAFE
             for status, description in statuses.items():
                 operation.setdefault("responses", {})[str(status)] = _response(description)
     return msgspec.json.encode(document)
