@@ -355,8 +355,10 @@ async def test_a_crash_between_confirm_and_mark_repeats_and_the_inbox_absorbs(
 
 
 async def test_republish_sends_again_under_the_same_ids(
-    database: BusDatabase, broker: Broker, background: Background, channel: AbstractChannel, unique_name: str
-) -> None:
+    database: BusDatabase, broker: Broker, background: Background, channel: AbstractChannel, unique_name: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(relay, "POLL_S", 0.05)
     before = datetime.now(UTC) - timedelta(minutes=1)
     other = UUID(int=8)
     async with database.transaction(TENANT) as conn:

@@ -83,7 +83,8 @@ async def test_cancelled_work_leaves_nothing_behind(client: Client) -> None:
     assert idle == 0
 
 
-async def test_a_busy_pool_says_so(client: Client, databases: Databases) -> None:
+async def test_a_busy_pool_says_so(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chassis.db.ACQUIRE_TIMEOUT_S", 0.2)
     db: Database = client.app.state.runtime.db
     held = [await db.app.acquire() for _ in range(10)]
     try:

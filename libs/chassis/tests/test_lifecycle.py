@@ -176,7 +176,8 @@ def test_opentelemetry_is_imported_only_when_asked_for() -> None:
     assert done.stdout.strip() == "[]"
 
 
-async def test_spans_go_to_the_collector_in_the_callers_trace(start: Start) -> None:
+async def test_spans_go_to_the_collector_in_the_callers_trace(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "100")  # the exporter's own: 5 s otherwise
     received = asyncio.Event()
     requests: list[bytes] = []
 
@@ -191,6 +192,6 @@ async def test_spans_go_to_the_collector_in_the_callers_trace(start: Start) -> N
     port = server.sockets[0].getsockname()[1]
     client = await start(ROLE="api", OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{port}")
     await client.get("/notes", headers={"traceparent": TRACE})
-    await asyncio.wait_for(received.wait(), 10)
+    await asyncio.wait_for(received.wait(), 60)
     assert b"POST /v1/traces" in requests[0]
     server.close()
