@@ -13,6 +13,7 @@ import uvloop
 from chassis.migrate import MigrationError, migrate
 from chassis.settings import Secret, SettingsError
 from runner.demo_data import seed, sign_ins
+from runner.demo_owner import demo_owner
 from runner.env_file import write_env
 from runner.environments import gateway_port, programs
 from runner.layout import Layout, LocalError, here, package_of
@@ -69,7 +70,8 @@ async def _run(layout: Layout, env: Mapping[str, str], stop: asyncio.Event, serv
 
         def announce() -> None:
             serving.set()
-            task = asyncio.create_task(_announce(layout, stands, secrets["JWT_SECRET"], port))
+            fakes = not env.get("STRIPE_SECRET_KEY") and not env.get("SMTP_URL")
+            task = asyncio.create_task(_announce(layout, stands, secrets["JWT_SECRET"], port, with_journey=fakes))
             task.add_done_callback(lambda done: stop.set() if not done.cancelled() and done.exception() else None)
             announcing.append(task)
 
@@ -87,7 +89,7 @@ async def _run(layout: Layout, env: Mapping[str, str], stop: asyncio.Event, serv
         return code
 
 
-async def _announce(layout: Layout, stands: Parts, jwt_secret: str, port: int) -> None:
+async def _announce(layout: Layout, stands: Parts, jwt_secret: str, port: int, *, with_journey: bool) -> None:
     url = f"http://{LOOPBACK}:{port}"
     people = sign_ins(jwt_secret)
     write_env(
@@ -108,10 +110,21 @@ async def _announce(layout: Layout, stands: Parts, jwt_secret: str, port: int) -
         say("demo tenant is there")
     except (httpx.HTTPError, KeyError) as error:
         say(f"the demo tenant could not be made: {error!r}")
+    owner = None
+    if with_journey:
+        try:
+            kept = layout.local_env.with_name("demo.env")
+            owner = await demo_owner(url, mail_dir=layout.mail_dir, kept=kept)
+        except (httpx.HTTPError, KeyError) as error:
+            say(f"the demo's owner could not sign up: {error!r}")
     print(f"ready: {url}", flush=True)
-    print("sign in as the demo tenant's owner:")
+    if owner is not None:
+        body = f'{{"email": "{owner.email}", "password": "{owner.password}"}}'
+        print("somebody has bought a plan, got a welcome mail and chosen a password; sign in as them:")
+        print(f"  curl -H 'Content-Type: application/json' -d '{body}' {url}/api/auth/login")
+    print("or use the demo tenant's token, as a Go core would sign it:")
     print(f"  curl -H 'Authorization: Bearer {people.owner}' {url}/api/email-templates")
-    print("send a mail: make demo      stop: Ctrl-C", flush=True)
+    print(f"the API: {url}/docs      send a mail: make demo      stop: Ctrl-C", flush=True)
 
 
 def main(layout: Layout) -> int:

@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from testkit.embedded.process import LOOPBACK
 from testkit.fake_asaas import FakeAsaas
+from testkit.fake_http import Answer, FakeServer, Request
 from testkit.fake_pagbank import FakePagBank
 from testkit.fake_stripe import FakeStripe
 
@@ -19,6 +20,11 @@ async def providers(env: Mapping[str, str], port: int, say: Callable[[str], None
     gateway = f"http://{LOOPBACK}:{port}"
     found = {"PUBLIC_URL": env.get("PUBLIC_URL") or gateway}
     async with AsyncExitStack() as begun:
+        if not env.get("CHECKOUT_SUCCESS_URL"):
+            landing = FakeServer(_landing)
+            await begun.enter_async_context(landing.serving())
+            found["CHECKOUT_SUCCESS_URL"] = f"{landing.url}/checkout/success"
+            found["CHECKOUT_CANCEL_URL"] = f"{landing.url}/checkout/cancel"
         if not env.get("STRIPE_SECRET_KEY"):
             key, secret = f"sk_test_{secrets.token_hex(16)}", f"whsec_{secrets.token_hex(16)}"
             urls = [f"{gateway}/stripe/webhook"]
@@ -38,3 +44,14 @@ async def providers(env: Mapping[str, str], port: int, say: Callable[[str], None
             found |= {"PAGSEGURO_TOKEN": token, "PAGBANK_API_BASE": pagbank.url}
             say(f"a fake PagBank answers at {pagbank.url}")
         yield found
+
+
+async def _landing(request: Request) -> Answer:
+    """Where a payer is sent back to: your front end's page, in life."""
+    what = (
+        "Thank you. The order is given once the provider has told us so."
+        if "success" in request.path
+        else "Nothing was paid."
+    )
+    page = f"<!doctype html><meta charset=utf-8><title>Back from the payment page</title><p>{what}</p>"
+    return Answer(200, page.encode())
