@@ -1,7 +1,7 @@
 """`make bench`: one table of what the product does beside its peers and its limits, measured in turns in one run.
 
-ONLY=gateway,mail,queue,memory chooses parts; ROUNDS (3) and SECONDS (5) set the length; STRICT=1 makes a missed target
-an error.
+ONLY=gateway,mail,queue,money,sign-in,memory chooses parts; ROUNDS (3) and SECONDS (5) set the length; STRICT=1 makes
+a missed target an error.
 """
 
 import os
@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks import gateway_speed, mail_queue, mail_stage, memory, peers
+from benchmarks import gateway_speed, mail_queue, mail_stage, memory, money, peers, sign_in
 from benchmarks.report import Section
 
 
@@ -25,6 +25,8 @@ def main() -> int:
         "gateway": lambda directory: gateway_speed.measure(directory, rounds=rounds, seconds=seconds),
         "mail": lambda directory: mail_stage.measure(directory, rounds=rounds, seconds=seconds),
         "queue": lambda directory: mail_queue.measure(directory, rounds=rounds, seconds=seconds),
+        "money": lambda directory: money.measure(directory, rounds=rounds, seconds=seconds),
+        "sign-in": sign_in.measure,
         "memory": memory.measure,
     }
     chosen = os.environ.get("ONLY", ",".join(parts)).split(",")

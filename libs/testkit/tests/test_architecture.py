@@ -145,7 +145,7 @@ def test_the_libraries_stay_small() -> None:
     language = {path for path in lines if path.startswith("libs/contracts/")}
     assert {path: count for path, count in lines.items() if count > (400 if path in language else 270)} == {}
     together = sum(count for path, count in lines.items() if path.split("/")[1] in {"bus", "chassis"})
-    assert together < 5_200, together
+    assert together < 5_400, together
 
 
 def test_no_file_is_too_long_to_read() -> None:
