@@ -20,6 +20,7 @@ from bus.consumer import Consumer, Handler, Incoming, event_consumer
 from bus.envelope import Envelope
 from bus.messages import Outgoing
 from bus.outbox import Connection, republish, tell
+from bus.relay import run_relay
 from contracts.mailer import EmailSent
 from testkit.embedded.broker import EmbeddedBroker
 from testkit.fault_modes import Blackhole, Pass, Rate
@@ -296,3 +297,17 @@ async def test_a_living_consumer_counts_no_death_of_its_own(
 
     await eventually(done)
     assert seen == [0, 0, 0]
+
+
+async def test_a_relay_stops_at_once_after_its_sessions_were_ended(database: BusDatabase, broker: Broker) -> None:
+    stopping = asyncio.Event()
+    relay = asyncio.create_task(run_relay(database.relay, broker, stopping=stopping))
+    owner = await asyncpg.connect(database.url)
+    ended = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = 'bustest_relay'"
+    listens = "SELECT count(*) > 0 FROM pg_stat_activity WHERE usename = 'bustest_relay' AND query LIKE 'LISTEN%'"
+    await eventually(lambda: owner.fetchval(listens))
+    await owner.fetchval(ended)
+    await owner.close()
+    await asyncio.sleep(0.2)
+    stopping.set()
+    await asyncio.wait_for(relay, 20)

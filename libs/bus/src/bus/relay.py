@@ -196,7 +196,9 @@ async def _listen(pool: "asyncpg.Pool[asyncpg.Record]", wake: asyncio.Event) -> 
                         await asyncio.sleep(5)
                         await conn.execute("SELECT 1", timeout=5)
                 finally:
-                    await conn.remove_listener(channel, on_notify)
+                    # An error here, of a session that is gone, would take the place of the cancellation that ends us.
+                    with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+                        await conn.remove_listener(channel, on_notify)
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
             log.debug("relay: not listening: %r", error)
         await asyncio.sleep(1)
