@@ -1,7 +1,7 @@
 """From `mail_queue` to a real SMTP server, through everything that may go wrong on the way."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default
@@ -14,7 +14,7 @@ import pytest
 
 from chassis.db import platform_transaction
 from testkit.fault_modes import Pass, Refuse
-from testkit.fault_proxy import fault_proxy
+from testkit.fault_proxy import FaultProxy, fault_proxy
 from testkit.plugin import ServiceDatabase
 from testkit.smtp_script import Delay, Phase, Reply, Reset, Script, at, fails_tls, greylists, refuses, shuts_down
 from testkit.smtp_server import ScriptedSmtp, scripted_smtp
@@ -295,18 +295,21 @@ async def test_a_slow_server_keeps_its_mail_beyond_the_first_lease(start: Start,
         assert len(server.accepted) == 1
 
 
+@pytest.fixture
+async def database_link(service_database: ServiceDatabase) -> AsyncIterator[tuple[FaultProxy, str]]:
+    """A proxy before the mailer's database, and its URL by way of it; outlives the mailer."""
+    parts = urlsplit(await service_database("mailer"))
+    async with fault_proxy(str(parts.hostname), int(parts.port or 5432)) as link:
+        yield link, parts._replace(netloc=f"127.0.0.1:{link.port}").geturl()
+
+
 async def test_a_mail_sent_while_the_database_is_away_is_recorded_and_not_sent_again(
-    start: Start, until: Any, service_database: ServiceDatabase
+    database_link: tuple[FaultProxy, str], start: Start, until: Any
 ) -> None:
     """Away for longer than the lease: when it is back, the mail is due for a claim and waits to be recorded."""
-    url = await service_database("mailer")
-    parts = urlsplit(url)
-    async with (
-        scripted_smtp(at({Phase.BODY: Delay(0.5)})) as server,
-        fault_proxy(str(parts.hostname), int(parts.port or 5432)) as link,
-    ):
-        through = parts._replace(netloc=f"127.0.0.1:{link.port}").geturl()
-        mailer = await start(SMTP_URL=server.url, DATABASE_URL=through, MAIL_LEASE_S="1")
+    link, url = database_link
+    async with scripted_smtp(at({Phase.BODY: Delay(0.5)})) as server:
+        mailer = await start(SMTP_URL=server.url, DATABASE_URL=url, MAIL_LEASE_S="1")
         await mailer.publish(*[WELCOME] * 4)
         await until(lambda: server.sessions)
         await link.become(Refuse())

@@ -119,7 +119,7 @@ class _Worker:
 
     async def run(self) -> None:
         recorder = asyncio.create_task(self._record_until_closing())
-        renewer = asyncio.create_task(self._renew_forever())
+        renewer = asyncio.create_task(self._renew_until_closing())
         try:
             await self._claim_until_stopping()
             if self.tasks:
@@ -277,8 +277,8 @@ class _Worker:
             self._let_go(claim)
         self.arrivals.set()
 
-    async def _renew_forever(self) -> None:
-        while True:
+    async def _renew_until_closing(self) -> None:
+        while not self.closing:  # a cancellation may be lost to the error of a session that has gone
             await asyncio.sleep(self.pace.lease_s / 4)
             now_s = time.monotonic()
             old = [held for held in self.held.values() if held.lease_ends_s - now_s < self.pace.lease_s * 3 / 4]
