@@ -20,8 +20,8 @@ from tenants.domain.sign_in_limits import ACCOUNT, ADDRESS
 from tenants.domain.tokens import new_token, sha256_of
 from tenants.passwords import Passwords
 from tenants.usecases.choose_seat import choose_seat
+from tenants.usecases.count_tries import count_tries
 from tenants.usecases.start_session import start_session
-from tenants.usecases.take_tries import take_tries
 from tenants.usecases.tell_audit import tell_audit
 
 _NOBODY = UUID(int=0)
@@ -47,9 +47,11 @@ async def sign_in(
     Unavailable when too many wait for a hash.
     """
     account, password = _account(email), normal_password(password)
-    await take_tries(db, (ADDRESS, caller.network), (ACCOUNT, account))
-    async with platform_transaction(db) as conn:
+    async with platform_transaction(db) as conn:  # one for both: whoever was counted has a hash computed
+        refusal = await count_tries(conn, (ADDRESS, caller.network), (ACCOUNT, account))
         user = await store.users.find_user_by_email(conn, account)
+    if refusal is not None:
+        raise refusal
     try:
         fits = await passwords.check(password, user.password_hash if user is not None else None)
     except Unavailable:
@@ -72,8 +74,8 @@ async def sign_in(
             return await start_session(
                 conn, user, seat, tokens=tokens, terms=terms, caller=caller, with_second_factor=False, now=now
             )
-    except Forbidden as refusal:
-        await _note_refusal(db, user, refusal.code, caller, now)
+    except Forbidden as error:
+        await _note_refusal(db, user, error.code, caller, now)
         raise
 
 
