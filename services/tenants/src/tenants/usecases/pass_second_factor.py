@@ -10,15 +10,16 @@ from tenants import store
 from tenants.access_tokens import AccessTokens
 from tenants.domain.actors import ANYBODY, target_for
 from tenants.domain.callers import Caller
+from tenants.domain.people import User
 from tenants.domain.sign_in import Session, SignInTerms, require_active
 from tenants.domain.sign_in_limits import SECOND_FACTOR
 from tenants.domain.tokens import sha256_of
 from tenants.store.sessions import Link
 from tenants.usecases.choose_seat import choose_seat
+from tenants.usecases.count_tries import count_tries
 from tenants.usecases.mail_security_notice import mail_security_notice
 from tenants.usecases.spend_code import spend_code
 from tenants.usecases.start_session import start_session
-from tenants.usecases.take_tries import take_tries
 from tenants.usecases.tell_audit import tell_audit
 
 _PURPOSE = ["two_factor"]
@@ -46,11 +47,16 @@ async def pass_second_factor(
         link = await store.sessions.find_link(conn, digest, _PURPOSE, now)
     if link is None:
         raise _no_challenge()
-    await take_tries(db, (SECOND_FACTOR, str(link.user_id)))
-    async with platform_transaction(db) as conn:
-        session = await _pass(conn, digest, link, code, recovery_code, box, tokens, terms, caller, now)
-        if session is None:
-            await _note_failure(conn, link, caller, now)
+    session: Session | None = None
+    async with platform_transaction(db) as conn:  # one for both: whoever was counted has the code compared
+        user = await store.users.lock_user(conn, link.user_id)
+        refusal = await count_tries(conn, (SECOND_FACTOR, str(user.id)))
+        if refusal is None:
+            session = await _pass(conn, user, digest, link, code, recovery_code, box, tokens, terms, caller, now)
+            if session is None:
+                await _note_failure(conn, user, link, caller, now)
+    if refusal is not None:
+        raise refusal
     if session is None:
         raise Unauthenticated("Invalid code", code="invalid_code")
     return session
@@ -58,6 +64,7 @@ async def pass_second_factor(
 
 async def _pass(
     conn: Connection,
+    user: User,
     digest: bytes,
     link: Link,
     code: str | None,
@@ -68,7 +75,6 @@ async def _pass(
     caller: Caller,
     now: datetime,
 ) -> Session | None:
-    user = await store.users.lock_user(conn, link.user_id)
     factor = await store.totp.lock_second_factor(conn, user.id)
     if factor is None or factor.enabled_at is None:
         raise _no_challenge()  # disabled since; the password alone is enough, and has to be shown again
@@ -87,8 +93,7 @@ async def _pass(
     )
 
 
-async def _note_failure(conn: Connection, link: Link, caller: Caller, now: datetime) -> None:
-    user = await store.users.get_user(conn, link.user_id)
+async def _note_failure(conn: Connection, user: User, link: Link, caller: Caller, now: datetime) -> None:
     await tell_audit(
         conn,
         link.tenant_id or PLATFORM_TENANT_ID,
