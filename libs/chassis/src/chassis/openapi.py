@@ -46,7 +46,8 @@ def openapi_json(app: Litestar) -> bytes:
                 statuses |= _WITH_BODY
                 _say_whether_required(operation["requestBody"])
             for status, description in statuses.items():
-                operation.setdefault("responses", {})[str(status)] = _response(description)
+                responses = operation.setdefault("responses", {})
+                responses[str(status)] = _response(description, responses.get(str(status), {}).get("content", {}))
     return msgspec.json.encode(document)
 
 
@@ -63,5 +64,8 @@ def _handlers(app: Litestar) -> Iterator[HTTPRouteHandler]:
             yield from route.route_handlers
 
 
-def _response(description: str) -> dict[str, Any]:
-    return {"description": description, "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
+def _response(description: str, declared: dict[str, Any]) -> dict[str, Any]:
+    """A problem, beside what the route declares it may say instead; JSON there is Litestar's own error, never sent."""
+    content = {media: schema for media, schema in declared.items() if media != "application/json"}
+    content[MEDIA_TYPE] = {"schema": {"$ref": "#/components/schemas/Problem"}}
+    return {"description": description, "content": content}

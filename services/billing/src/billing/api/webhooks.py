@@ -11,6 +11,7 @@ from typing import Any, Final
 from litestar import Response, post
 from litestar.di import NamedDependency
 from litestar.enums import MediaType
+from litestar.openapi import ResponseSpec
 from litestar.params import FromPath
 
 from billing.api.intake import Intake
@@ -51,7 +52,11 @@ async def receive_stripe(
         raise Malformed(f"Webhook Error: {refusal}", code="webhook_refused") from None
 
 
-@post("/payments/webhook/stripe", status_code=200)
+@post(
+    "/payments/webhook/stripe",
+    status_code=200,
+    responses={400: ResponseSpec(str, description="Refused", media_type=MediaType.TEXT)},
+)
 async def receive_stripe_of_site(
     request: StrictRequest, db: NamedDependency[Database], intake: NamedDependency[Intake]
 ) -> Response[bytes]:
