@@ -71,7 +71,8 @@ class Databases:
         name = f"test_{os.getpid()}_{next(_serial)}"
         connection = await asyncpg.connect(self.server_url)
         try:
-            create = "SELECT format('CREATE DATABASE %I TEMPLATE %I', $1::text, $2::text)"
+            # Not through the write-ahead log, Postgres' default: copying the files takes a half of the time or less.
+            create = "SELECT format('CREATE DATABASE %I TEMPLATE %I STRATEGY FILE_COPY', $1::text, $2::text)"
             await connection.execute(await connection.fetchval(create, name, template))
             self._made.append(name)
             for (statement,) in await connection.fetch(_SETTINGS_TO_COPY, template, name):
