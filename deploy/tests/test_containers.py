@@ -66,7 +66,7 @@ def test_no_secret_has_a_default() -> None:
     secret = r"[A-Z_]*(?:SECRET|PASSWORD|PASSWORD_HASH|SECRETS_KEY|SIGNING_KEY|PUBLIC_KEY)"
     for use in re.findall(rf"\$\{{({secret})(:[-?])([^}}]*)\}}", text):
         # Without a provider's key there is nothing for its webhooks to be verified with: absent is a choice there.
-        absent = use[0] == "STRIPE_WEBHOOK_SECRET" and use[1:] == (":-", "")
+        absent = use[0] in ("STRIPE_WEBHOOK_SECRET", "PIX_WEBHOOK_SECRET") and use[1:] == (":-", "")
         assert use[1] == ":?" or absent, f"{use[0]} must be given, not defaulted"
 
 
