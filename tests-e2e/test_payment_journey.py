@@ -415,6 +415,7 @@ async def test_the_journey_survives_a_kill_at_each_step(
             return log.exists()
 
         await product.until(died, f"a death of {service} at {window}")
+        await product.mails(email, subject=WELCOME)  # what the dying process held is in no queue for a moment
         await product.at_rest()
         await exactly_one_of_each(product, email)
         await first_sign_in(product, email)
@@ -445,9 +446,15 @@ async def test_the_journey_survives_a_broker_that_lost_everything(product: Produ
     await tenants.start()
     await asyncio.gather(*(one.ready(timeout_s=90) for one in product.running.values()))
     assert not await product.rows("SELECT 1 FROM tenants.users WHERE email = $1", email)
-    for service in ("billing", "tenants"):
-        await product.command("outbox", service, "republish", "--since", began.isoformat())
-    await product.mails(email, subject=WELCOME)
-    await product.at_rest()
+    # The rig's mailer reads the same queue with an inbox of its own: a job that is told twice would be new to it.
+    await product.rig.mailer.stop()
+    try:
+        for service in ("billing", "tenants"):
+            await product.command("outbox", service, "republish", "--since", began.isoformat())
+        await product.mails(email, subject=WELCOME)
+        await product.at_rest()
+    finally:
+        await product.rig.mailer.start()
+        await product.rig.mailer.ready(timeout_s=60)
     await exactly_one_of_each(product, email)
     await first_sign_in(product, email)
