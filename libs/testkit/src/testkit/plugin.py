@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from hypothesis import HealthCheck, settings
 
 from testkit.databases import Databases
 from testkit.embedded.broker import EmbeddedBroker
@@ -26,9 +27,13 @@ ServiceEnv = Callable[..., Awaitable[dict[str, str]]]
 
 
 def pytest_configure() -> None:
-    """Let SIGTERM end a run as Ctrl-C does: the servers it started are stopped too."""
+    """Let SIGTERM end a run as Ctrl-C does: the servers it started are stopped too. No example has a time to keep to:
+    the machine may be busy with others.
+    """
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
+    settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("patient")
 
 
 def _services(root: Path) -> list[str]:
