@@ -48,7 +48,7 @@ class EmbeddedBroker(Protocol):
         ...
 
     def wipe(self) -> None:
-        """Stop it if it runs and delete everything it stored: queues, messages, users."""
+        """End it if it runs, at once, and delete everything it stored: queues, messages, users."""
         ...
 
     def end_orphans(self) -> None:

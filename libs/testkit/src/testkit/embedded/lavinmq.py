@@ -76,7 +76,7 @@ class LavinmqProcess:
             self._process = None
 
     def wipe(self) -> None:
-        self.stop()
+        self.crash()
         shutil.rmtree(self._data, ignore_errors=True)
 
     def _launch(self) -> None:
