@@ -6,6 +6,8 @@ from pathlib import Path
 from uuid import UUID
 
 SEED = 20_260_101
+#: How what a schema forbids may be refused: schemathesis' own list, and 413 for a text that is longer than a body.
+REFUSALS = (400, 401, 403, 404, 405, 406, 409, 413, 415, 422, 428, 429)
 
 
 async def keeps_its_description(
@@ -19,6 +21,7 @@ async def keeps_its_description(
     statuses = ", ".join(f'"{status}"' for status in accepted)
     (directory / "schemathesis.toml").write_text(
         f"[checks.positive_data_acceptance]\nexpected-statuses = [{statuses}]\n"
+        f"[checks.negative_data_rejection]\nexpected-statuses = [{', '.join(map(str, REFUSALS))}]\n"
     )
     process = await asyncio.create_subprocess_exec(
         str(Path(sys.executable).with_name("schemathesis")),
@@ -30,7 +33,8 @@ async def keeps_its_description(
         *("--checks", "all"),
         *("--max-examples", str(examples)),
         *("--seed", str(SEED)),
-        *("--workers", "2"),
+        # One thread: Python 3.11.2 (Debian's) raises a SystemError when two compile at once (gh-106905).
+        *("--workers", "1"),
         "--continue-on-failure",
         *("--suppress-health-check", "all"),
         *("--request-timeout", "30"),
