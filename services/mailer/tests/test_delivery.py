@@ -1,7 +1,7 @@
 """From `mail_queue` to a real SMTP server, through everything that may go wrong on the way."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default
@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from chassis.db import platform_transaction
+from mailer.renderer import Renderer, RenderRequest
 from testkit.fault_modes import Pass, Refuse
 from testkit.fault_proxy import FaultProxy, fault_proxy
 from testkit.plugin import ServiceDatabase
@@ -324,3 +325,26 @@ async def test_a_mail_sent_while_the_database_is_away_is_recorded_and_not_sent_a
         assert len(server.accepted) == 4
         async with platform_transaction(mailer.db) as conn:
             assert await conn.fetchval("SELECT max(fence) FROM emails") == 1
+
+
+async def test_what_is_being_rendered_at_a_stop_is_sent_and_recorded(
+    start: Start, until: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its sending begins after the stop: cut off on the wire, it would be accepted, not recorded, and sent again."""
+    async with scripted_smtp(at({Phase.BODY: Delay(0.5)})) as server:
+        mailer = await start(SMTP_URL=server.url)
+        render_many = Renderer.render_many
+
+        async def slow(renderer: Renderer, requests: Sequence[RenderRequest]) -> Any:
+            mailer.app.state.runtime.stopping.set()
+            await asyncio.sleep(0.2)
+            return await render_many(renderer, requests)
+
+        monkeypatch.setattr(Renderer, "render_many", slow)
+        await mailer.publish(WELCOME)
+        await until(lambda: server.accepted)
+
+        async def sent() -> bool:
+            return await status_of(mailer) == ["sent"]
+
+        await until(sent)

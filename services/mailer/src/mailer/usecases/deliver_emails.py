@@ -120,16 +120,20 @@ class _Worker:
     async def run(self) -> None:
         recorder = asyncio.create_task(self._record_until_closing())
         renewer = asyncio.create_task(self._renew_until_closing())
+        finish_by_s = time.monotonic()
         try:
             await self._claim_until_stopping()
-            if self.tasks:
-                await asyncio.wait(self.tasks, timeout=self.pace.finish_within_s)
+            finish_by_s = time.monotonic() + self.pace.finish_within_s
+            # Once more after each: what was being rendered is sent by tasks that did not exist yet.
+            while self.tasks and (left_s := finish_by_s - time.monotonic()) > 0:
+                await asyncio.wait(self.tasks, timeout=left_s)
         finally:
             for task in (*self.tasks, renewer):
                 task.cancel()  # the lease of an unfinished mail ends by itself, and another worker tries
             self.closing = True
             self.something_ended.set()
-            await asyncio.wait({recorder}, timeout=LAST_WORDS_S)
+            # What nobody needed to finish is left for the database: what is not recorded is sent once more.
+            await asyncio.wait({recorder}, timeout=LAST_WORDS_S + max(0.0, finish_by_s - time.monotonic()))
             recorder.cancel()
             await asyncio.gather(recorder, renewer, *self.tasks, return_exceptions=True)
 
