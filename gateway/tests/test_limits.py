@@ -203,7 +203,7 @@ BAD_ENVS: list[tuple[str, str | None]] = [
         for value in (None, "", "short", "your-secret-key", "secret" * 8, "a" * 64, "change-me" * 5)
     ),
     *(("JWT_SECRET_PREVIOUS", value) for value in ("short", "your-secret-key-your-secret-key-x")),
-    *(("INTERNAL_SIGNING_KEY", value) for value in (None, "", "short", PRIVATE_KEY + "AAAA", "!" * 43, "A" * 43)),
+    *(("INTERNAL_SIGNING_KEY", value) for value in (None, "", "short", "!" * 43, "A" * 43, "A" * 47)),
     *(("METRICS_PORT", value) for value in (None, "x", "1.5")),
     *(("PORT", value) for value in ("x", "http")),
     *(

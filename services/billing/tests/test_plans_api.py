@@ -213,7 +213,7 @@ async def test_a_purchase_that_comes_second_finds_no_plan(db: Database, tenant: 
     ("name", "interval", "currency", "code"),
     [
         ("nosuch", Interval.MONTH, "BRL", "unknown_plan"),
-        (str(uuid4()), Interval.MONTH, "BRL", "unknown_plan"),
+        ("01890000-0000-7000-8000-000000000000", Interval.MONTH, "BRL", "unknown_plan"),
         ("essencial", Interval.MONTH, "USD", "unknown_price"),
     ],
 )

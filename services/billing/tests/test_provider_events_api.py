@@ -55,8 +55,8 @@ async def take_in(
 
 OPERATIONS: list[tuple[str, str, Any]] = [
     ("GET", "/billing/events", None),
-    ("GET", f"/billing/events/{uuid4()}", None),
-    ("POST", f"/billing/events/{uuid4()}/replay", None),
+    ("GET", "/billing/events/01890000-0000-7000-8000-000000000000", None),
+    ("POST", "/billing/events/01890000-0000-7000-8000-000000000000/replay", None),
     ("POST", "/billing/reconcile", {}),
 ]
 

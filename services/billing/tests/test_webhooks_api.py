@@ -151,6 +151,7 @@ async def test_each_transfer_of_a_notice_is_an_event(billing: RunningService, pa
         (asaas_body(), lambda _: asaas_headers(), "asaas"),
         (pagbank_body(), pagbank_headers, "pagbank"),
     ],
+    ids=["stripe", "asaas", "pagbank"],
 )
 async def test_the_pix_address_takes_the_providers_own_events(
     billing: RunningService, body: bytes, headers: Any, provider: str
