@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from chassis.settings import SettingsError
 from contracts.errors import TooManyRequests, Unavailable
@@ -59,29 +61,108 @@ def test_keys_are_forgotten_before_memory_is_full() -> None:
         limit.take("busy")
 
 
+def one_of_anas(number: int, mine: list[str]) -> tuple[str, str, dict[str, str]]:
+    """One of the ways in which one user asks: their tokens, spellings of headers and paths, methods, addresses."""
+    value = mine[number % len(mine)]
+    name = ("Authorization", "AUTHORIZATION", "aUTHORIZATION", "authorization")[number % 4]
+    headers = {"Cookie": f"jwt={value}", "Origin": "https://app.example.com"} if number % 3 == 0 else {}
+    headers = headers or {name: f"Bearer {value}"}
+    forged = f"10.0.{number % 250}.{number // 250}"
+    spelled = ("X-Forwarded-For", "x-forwarded-FOR", "X-FORWARDED-FOR", "X_Forwarded_For", "Forwarded", "X-Real-IP")
+    headers[spelled[number % 6]] = f"for={forged}" if number % 6 == 4 else f"{forged}, 127.0.0.{number % 9 + 1}"
+    if number % 5 == 0:
+        headers["X-Tenant-Id"] = (OTHER_TENANT, OTHER_TENANT.upper())[number % 2]
+    method, path = WAYS[number % len(WAYS)]
+    return method, path.replace("?", f"?n={number}&"), headers
+
+
+#: Whatever a client may do under `user` is one allowance: the verb and the spelling of the path make no other.
+WAYS = (
+    ("GET", "/emails"),
+    ("HEAD", "/api/emails"),
+    ("POST", "/email-templates"),
+    ("PATCH", "/email-templates/1"),
+    ("DELETE", "/api/suppressions/1"),
+    ("GET", "/email-templates?x=1"),
+    ("PATCH", "/email-settings/1"),
+)
+
+
 async def test_a_thousand_at_once(service: Service, launch: Launch) -> None:
-    """One user with many tokens, spellings, tenant selectors and methods stays one user."""
-    gateway = await launch(upstream_mailer=service.url, rate_limit_requests="100", rate_limit_window_s="3600")
+    """One user with many tokens, spellings, tenant selectors and methods stays one user (B25)."""
+    gateway = await launch(
+        upstream_mailer=service.url,
+        rate_limit_requests="100",
+        rate_limit_window_s="3600",
+        cors_origins="https://app.example.com",
+    )
     mine = [token(sub="ana", tenants=[OTHER_TENANT], jti=str(number)) for number in range(20)]
 
     async def call(number: int) -> int:
-        headers: dict[str, str] = (
-            {"Cookie": f"jwt={mine[number % 20]}"} if number % 3 == 0 else bearer(mine[number % 20])
-        )
-        headers["X-Forwarded-For"] = f"10.0.{number % 250}.{number // 250}"
-        method, path = (("GET", "/emails"), ("HEAD", "/api/emails"), ("GET", "/email-templates?x=1"))[number % 3]
-        answer = await gateway.request(method, path, headers)
-        if answer.status == 429 and method == "GET":
+        method, path, headers = one_of_anas(number, mine)
+        body = b"{}" if method in ("POST", "PATCH") else None
+        answer = await gateway.request(method, path, headers, body)
+        if answer.status == 429 and method != "HEAD":
             assert int(answer.header("retry-after") or 0) >= 1
             assert json.loads(answer.body)["code"] == "too_many_requests"
         return answer.status
 
-    statuses: list[int] = []
-    for start in range(0, 1000, 250):
-        statuses += await asyncio.gather(*(call(number) for number in range(start, start + 250)))
+    statuses = await asyncio.gather(*(call(number) for number in range(1000)))
     assert (statuses.count(200), statuses.count(429)) == (100, 900)
     assert len(service.seen) == 100
     assert (await gateway.get("/emails", bearer(token(sub="rui")))).status == 200
+
+
+async def test_of_many_at_once_one_gets_the_last_place(service: Service, launch: Launch) -> None:
+    gateway = await launch(upstream_mailer=service.url, rate_limit_requests="100", rate_limit_window_s="3600")
+    mine = [token(sub="ana", jti=str(number)) for number in range(5)]
+    assert {(await gateway.get("/emails", bearer(mine[number % 5]))).status for number in range(99)} == {200}
+    statuses = [
+        answer.status
+        for answer in await asyncio.gather(*(gateway.get("/emails", bearer(mine[n % 5])) for n in range(200)))
+    ]
+    assert (statuses.count(200), statuses.count(429)) == (1, 199)
+
+
+async def test_another_spelling_of_a_path_is_no_way_around(service: Service, launch: Launch) -> None:
+    """Neither before the limit nor after it does one that is not the canonical one reach anything."""
+    gateway = await launch(upstream_mailer=service.url, rate_limit_requests="3", rate_limit_window_s="3600")
+    variants = ("/emails/", "//emails", "/emails//", "/./emails", "/emails/.", "/emails%2f", "/emails;a=b", "/%65mails")
+    ana = bearer(token(sub="ana"))
+
+    async def tried() -> set[int]:
+        return {(await gateway.get(path, ana)).status for path in (*variants, "/EMAILS", "/emails.")}
+
+    assert await tried() <= {400, 404}
+    assert [(await gateway.get("/emails", ana)).status for _ in range(4)] == [200, 200, 200, 429]
+    assert await tried() <= {400, 404}
+    assert len(service.seen) == 3
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    gaps_ms=st.lists(st.sampled_from([0, 0, 0, 1, 99, 100, 101, 900, 999, 1000, 1001, 5000]), max_size=120),
+    requests=st.integers(1, 12),
+)
+def test_no_moment_is_the_edge_of_a_window(gaps_ms: list[int], requests: int) -> None:
+    """Whenever somebody comes, between any two of their requests no more passed than the rate allows (B25).
+
+    A counter that starts anew each window lets twice as many pass around its edge.
+    """
+    now, window_ns = [0], 1_000_000_000
+    limit = RateLimit(requests, 1.0, now_ns=lambda: now[0])
+    passed: list[int] = []
+    for gap_ms in gaps_ms:
+        now[0] += gap_ms * 1_000_000
+        try:
+            limit.take("ana")
+        except TooManyRequests:
+            continue
+        passed.append(now[0])
+    interval_ns = window_ns // requests
+    for first, since in enumerate(passed):
+        for last in range(first, len(passed)):
+            assert last - first + 1 <= requests + (passed[last] - since) // interval_ns
 
 
 async def test_strangers_share_a_limit_by_address(service: Service, launch: Launch) -> None:
