@@ -1,11 +1,15 @@
 """Nothing tells which accounts exist: not the words, not the statements that run, not the hash that is computed."""
 
+import math
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import accumulate
 from typing import Any
 
 import asyncpg
 import pytest
+from argon2 import PasswordHasher
 
 from tenants.domain.people import UserStatus
 from tenants.passwords import Passwords
@@ -74,6 +78,37 @@ async def test_a_wrong_password_and_an_unknown_account_are_the_same(
         email = f"{name}@example.com"
         found = await what_it_takes(monkeypatch, tenants, "/auth/login", body | {"email": email}, "10.0.0.2")
         assert found == expected, name
+
+
+def kolmogorov_smirnov(first: list[float], second: list[float]) -> float:
+    """The probability of two such samples being this far apart while they are of one distribution."""
+    ordered = sorted([(value, 1 / len(first)) for value in first] + [(value, -1 / len(second)) for value in second])
+    apart = max(abs(step) for step in accumulate(weight for _, weight in ordered))
+    scale = apart * math.sqrt(len(first) * len(second) / (len(first) + len(second)))
+    return min(1.0, 2 * sum((-1) ** (k - 1) * math.exp(-2 * k * k * scale * scale) for k in range(1, 100)))
+
+
+def work_of(passwords: Passwords, stored: str | None) -> float:
+    """What the processor spends on one check, whoever else uses the machine."""
+    began = time.thread_time()
+    assert not passwords._check("a wrong password", stored)
+    return time.thread_time() - began
+
+
+def test_the_work_of_a_check_does_not_tell_either() -> None:
+    """B8: 2,000 timings, Kolmogorov and Smirnov. Of a hash that costs little, so that any other work would show.
+
+    One in a hundred such tests fails by chance, so three would have to.
+    """
+    passwords = Passwords(1)
+    cheap = passwords._hasher = PasswordHasher(time_cost=1, memory_cost=256, parallelism=1)
+    passwords._nobodys = cheap.hash("nobody's")
+    stored = cheap.hash("somebody's")
+    chances = []
+    for _ in range(3):
+        pairs = [(work_of(passwords, stored), work_of(passwords, None)) for _ in range(1000)]
+        chances.append(kolmogorov_smirnov([known for known, _ in pairs], [unknown for _, unknown in pairs]))
+    assert max(chances) > 0.01, chances
 
 
 async def test_a_limited_account_is_the_same_whether_it_exists(start: Any) -> None:

@@ -115,6 +115,54 @@ async def test_a_foreign_page_changes_nothing(edge: Edge) -> None:
         assert await conn.fetchval("SELECT count(*) FROM refresh_tokens WHERE used_at IS NOT NULL") == 0
 
 
+async def all_that_is_stored(db: Database) -> dict[str, str | None]:
+    """A digest of each table's rows; limits of tries aside."""
+    async with db.platform.acquire() as conn:
+        tables = await conn.fetch("SELECT relname FROM pg_stat_user_tables WHERE schemaname = 'tenants'")
+        found = {}
+        for (table,) in tables:
+            if table not in ("rate_limits", "schema_migrations", "idempotency_keys"):
+                query = f"SELECT md5(string_agg(t::text, ',' ORDER BY t::text)) FROM tenants.{table} t"
+                found[table] = await conn.fetchval(query)
+        return found
+
+
+async def test_a_foreign_page_writes_nothing_by_the_cookie(edge: Edge) -> None:
+    """Every way in which a page can have a browser send it: 40 tries, none of them changes a row (B7)."""
+    await an_owner(edge.db)
+    async with edge.browser() as browser:
+        session = (await browser.post("/auth/login", json=LOGIN | {"cookie": True})).json()["data"]
+        mine = browser.cookies.get("jwt")
+        theirs = (await browser.post("/auth/login", json=LOGIN | {"cookie": True})).cookies.get("jwt")
+    bodies = {
+        "/tenants": b'{"name":"Evil","slug":"evil"}',
+        "/users": b'{"email":"eve@example.com","name":"Eve","role":"owner"}',
+    }
+    assert session["accessToken"] == mine
+    before = await all_that_is_stored(edge.db)
+    tried = 0
+    kinds = ("application/json", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x")
+    for origin in (None, "null", "https://evil.example", "https://evil.app.example.com", "http://app.example.com"):
+        for kind in kinds:
+            for path, body in bodies.items():
+                headers = {"Cookie": f"jwt={mine}", "Content-Type": kind} | ({"Origin": origin} if origin else {})
+                async with httpx.AsyncClient(base_url=edge.url) as http:
+                    answer = await http.post(path, headers=headers, content=body)
+                assert (answer.status_code, answer.json()["code"]) == (403, "unknown_origin"), (origin, kind, path)
+                tried += 1
+    assert tried == 40
+    for cookies in (f"jwt={mine}; jwt={theirs}", f"jwt=planted; jwt={mine}", f"jwt={mine}; jwt="):
+        async with httpx.AsyncClient(base_url=edge.url, headers={"Origin": APP, "Cookie": cookies}) as http:
+            answer = await http.post("/tenants", json={"name": "Evil", "slug": "evil"})
+        assert answer.status_code == 401, cookies  # one of the two was tossed in by a neighbouring host
+    assert await all_that_is_stored(edge.db) == before
+    for path, body in bodies.items():  # from our own page each of them does something
+        headers = {"Origin": APP, "Cookie": f"jwt={mine}", "Content-Type": "application/json"}
+        async with httpx.AsyncClient(base_url=edge.url) as http:
+            assert (await http.post(path, headers=headers, content=body)).status_code == 201
+    assert await all_that_is_stored(edge.db) != before
+
+
 async def test_an_expired_token_beside_it_does_not_stop_a_refresh(edge: Edge) -> None:
     await an_owner(edge.db)
     async with edge.browser(None) as client:
@@ -128,17 +176,45 @@ async def test_an_expired_token_beside_it_does_not_stop_a_refresh(edge: Edge) ->
         assert (await client.get("/auth/profile", headers=fresh)).status_code == 200
 
 
+async def guess(client: httpx.AsyncClient, n: int, path: str = "/auth/login") -> int:
+    """A wrong password at an account of its own, with an address that is forged in one of many ways."""
+    forged = f"198.51.{n // 250}.{n % 250}"
+    names = ("X-Forwarded-For", "x-forwarded-for", "X-Real-IP", "Forwarded", "X-Client-IP", "X_Forwarded_For")
+    headers = {names[n % 6]: f"for={forged}" if n % 6 == 3 else forged, "CF-Connecting-IP": forged}
+    body = {"email": f"user{n}@example.com", "password": "a guess"}
+    return (await client.post(path, json=body, headers=headers)).status_code
+
+
 async def test_a_forged_address_gives_no_more_tries(edge: Edge) -> None:
-    """Seed 002 believed any X-Forwarded-For: each spelling of it, each header like it, and many at once."""
+    """Seed 002 believed any X-Forwarded-For: each spelling of it, each header like it, and many at once (B8, B25)."""
     await an_owner(edge.db)
-
-    async def guess(client: httpx.AsyncClient, n: int) -> int:
-        forged = f"198.51.{n // 250}.{n % 250}"
-        names = ("X-Forwarded-For", "x-forwarded-for", "X-Real-IP", "Forwarded", "X-Client-IP", "X_Forwarded_For")
-        headers = {names[n % 6]: f"for={forged}" if n % 6 == 3 else forged, "CF-Connecting-IP": forged}
-        body = {"email": f"user{n}@example.com", "password": "a guess"}
-        return (await client.post("/auth/login", json=body, headers=headers)).status_code
-
     async with edge.browser(None) as client:
-        statuses = [await guess(client, n) for n in range(48)]
-    assert statuses == [401] * 40 + [429] * 8
+        statuses = [await guess(client, n, ("/auth/login", "/api/auth/login")[n % 2]) for n in range(39)]
+        assert statuses == [401] * 39
+        for method in ("GET", "PUT", "PATCH", "DELETE", "HEAD"):
+            assert (await client.request(method, "/auth/login")).status_code == 405
+        for path in (
+            "/auth/login/",
+            "/auth//login",
+            "/auth/login%2f",
+            "/auth/%6Cogin",
+            "/auth/LOGIN",
+            "/auth/login;x=1",
+        ):
+            assert await guess(client, 99, path) in (400, 404), path
+        last = await asyncio.gather(*(guess(client, n) for n in range(100, 120)))
+        assert sorted(last) == [401] + [429] * 19, "twenty race for the fortieth"
+
+
+async def test_one_account_is_one_however_it_is_written(edge: Edge) -> None:
+    await an_owner(edge.db)
+    spellings = ("ana@example.com", "Ana@Example.com", " ana@example.com ", "ANA@EXAMPLE.COM", "ana@EXAMPLE.com")
+    async with edge.browser(None) as client:
+
+        async def at(n: int) -> int:
+            body = {"email": spellings[n % 5], "password": "a guess"}
+            return (await client.post("/auth/login", json=body, headers={"X-Forwarded-For": f"10.0.0.{n}"})).status_code
+
+        assert [await at(n) for n in range(7)] == [401] * 7
+        assert sorted(await asyncio.gather(*(at(n) for n in range(20)))) == [401] + [429] * 19
+        assert (await client.post("/auth/login", json=LOGIN)).status_code == 429
