@@ -85,7 +85,7 @@ def kolmogorov_smirnov(first: list[float], second: list[float]) -> float:
     ordered = sorted([(value, 1 / len(first)) for value in first] + [(value, -1 / len(second)) for value in second])
     apart = max(abs(step) for step in accumulate(weight for _, weight in ordered))
     scale = apart * math.sqrt(len(first) * len(second) / (len(first) + len(second)))
-    return min(1.0, 2 * sum((-1) ** (k - 1) * math.exp(-2 * k * k * scale * scale) for k in range(1, 100)))
+    return min(1.0, 2 * math.fsum(math.exp(-2 * k * k * scale * scale) * (1 if k % 2 else -1) for k in range(1, 100)))
 
 
 def work_of(passwords: Passwords, stored: str | None) -> float:

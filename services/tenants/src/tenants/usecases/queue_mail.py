@@ -9,6 +9,7 @@ import msgspec
 from bus.outbox import enqueue
 from chassis.db import Connection
 from contracts.mailer import MAIL_QUEUE, MailJob, MailRecipient
+from tenants import store
 
 
 async def queue_mail(
@@ -25,7 +26,8 @@ async def queue_mail(
     """Whether there was an address to write to. `key` makes the mail one mail, whoever asks for it how often.
 
     It is always the platform's mail, by its template and its server. A link in it opens an account that may belong to
-    several tenants: by a tenant's own server or template, that tenant's administrator could read it.
+    several tenants: by a tenant's own server or template, that tenant's administrator could read it. The body of one
+    with a link is erased once the broker had it for a while (`erase_mailed_links`). In a platform transaction.
     """
     if to is None:
         return False
@@ -36,5 +38,9 @@ async def queue_mail(
         locale=locale,
         idempotency_key=key,
     )
-    await enqueue(conn, queue=MAIL_QUEUE, body=msgspec.json.encode(job), tenant_id=None, aggregate_id=about)
+    message_id = await enqueue(
+        conn, queue=MAIL_QUEUE, body=msgspec.json.encode(job), tenant_id=None, aggregate_id=about
+    )
+    if "link" in variables:
+        await store.mailed_links.insert_mailed_link(conn, message_id)
     return True

@@ -1,4 +1,4 @@
-"""Does what is due: claims that ran out, tenants that did not pay, what has run out of date."""
+"""Does what is due: claims that ran out, tenants that did not pay, what has run out of date, links in the outbox."""
 
 import asyncio
 import contextlib
@@ -11,6 +11,7 @@ from chassis.clock import Clock
 from chassis.db import Connection, Database, platform_transaction
 from tenants import store
 from tenants.domain.terms import Terms
+from tenants.usecases.erase_mailed_links import erase_mailed_links
 from tenants.usecases.expire_claims import expire_claims
 from tenants.usecases.suspend_unpaid import suspend_unpaid
 
@@ -32,7 +33,10 @@ async def run_schedules(db: Database, *, terms: Terms, clock: Clock, stopping: a
     async def purge(conn: Connection) -> int:
         return await store.sessions.purge(conn, clock())
 
-    jobs: tuple[Callable[[Connection], Awaitable[int]], ...] = (expire, suspend, purge)
+    async def erase(conn: Connection) -> int:
+        return await erase_mailed_links(conn, now=clock())
+
+    jobs: tuple[Callable[[Connection], Awaitable[int]], ...] = (expire, suspend, purge, erase)
     while not stopping.is_set():
         for job in jobs:
             try:
