@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import hashlib
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeAlias
 from uuid import UUID
 
@@ -40,28 +40,32 @@ async def once(
     *,
     status: int = 201,
     tenant_id: UUID | None = None,
+    on_platform: bool = False,
+    kept: Callable[[Any], object] | None = None,
 ) -> Response[Any]:
     """What `effect` returns, as JSON; for a key seen within 24 hours the stored answer, `Idempotency-Replayed: true`.
 
     Without the header it just runs `effect` in a transaction. A failure stores nothing, so the key may be used again.
-    `tenant_id` is whose the effect is where the caller, not signed in, has none; else it is the caller's.
+    `tenant_id` is whose the effect is where the caller, not signed in, has none; else it is the caller's. `on_platform`
+    is for an effect across tenants: its transaction is the platform's, whose role the service grants the table of keys.
+    `kept` makes of what `effect` returned what is stored and repeated: an answer less a secret that is shown once.
     Raises Malformed for a bad key, Invalid for a known key with another body, and Conflict when the first request with
     the key is still running after the lock's time limit.
     """
     tenant_id = tenant_id or tenant_of(request.user)
     keys = request.headers.getall(KEY_HEADER, [])
     if not keys:
-        async with transaction(db, tenant_id) as connection:
+        async with _transaction(db, tenant_id, on_platform=on_platform) as connection:
             return _answer(status, encode_json(await effect(connection)))
     if len(keys) != 1 or not _KEY.fullmatch(keys[0]):
         raise Malformed(f"{KEY_HEADER} must be 1 to 255 visible ASCII characters.", code="bad_idempotency_key")
     scope = (tenant_id, request.user.subject, request.method, request.scope["path"], keys[0])
     # The decoded body, in one order of keys: the same request written in another way is still the same.
     digest = hashlib.sha256(msgspec.json.encode(data, order="deterministic")).digest()
-    async with transaction(db, tenant_id) as connection:
+    async with _transaction(db, tenant_id, on_platform=on_platform) as connection:
         if not await _claim(connection, scope, digest):
             return await _replay(connection, scope, digest)
-        body = encode_json(await effect(connection))
+        answer = await effect(connection)
         await connection.execute(
             """
             UPDATE idempotency_keys SET status = $6, body = $7
@@ -69,9 +73,9 @@ async def once(
             """,
             *scope,
             status,
-            body,
+            encode_json(answer if kept is None else kept(answer)),
         )
-    return _answer(status, body)
+    return _answer(status, encode_json(answer))
 
 
 async def purge(db: Database) -> int:
@@ -100,6 +104,18 @@ async def purge_forever(db: Database, stopping: asyncio.Event) -> None:
             _log.warning("idempotency keys not purged", error=repr(error))
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stopping.wait(), _PURGE_EVERY_S)
+
+
+@contextlib.asynccontextmanager
+async def _transaction(db: Database, tenant_id: UUID, *, on_platform: bool) -> AsyncIterator[Connection]:
+    """The effect's; in the platform's too the key is its tenant's, as row-level security sees it."""
+    if not on_platform:
+        async with transaction(db, tenant_id) as connection:
+            yield connection
+        return
+    async with platform_transaction(db) as connection:
+        await connection.execute("SELECT set_config('app.tenant_id', $1, true)", str(tenant_id))
+        yield connection
 
 
 async def _claim(connection: Connection, scope: Scope, digest: bytes) -> bool:

@@ -42,10 +42,10 @@ class ApiKeyView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class CreatedApiKey(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A new key, and the key itself: here, and never again."""
+    """A new key, and the key itself: here, and never again; null where an Idempotency-Key repeats the answer."""
 
     api_key: ApiKeyView
-    key: str
+    key: str | None
     message: str
 
 
@@ -101,6 +101,13 @@ class KeyReplacement(msgspec.Struct, frozen=True, kw_only=True, rename="camel", 
     expires_at: Moment | UnsetType | None = UNSET
     allowed_ips: Networks | UnsetType = UNSET
     rate_limit: PerHour | UnsetType = UNSET
+
+
+def without_key(answer: CreatedApiKey) -> CreatedApiKey:
+    """What may be stored of the answer and repeated: it tells which key to revoke where the first answer was lost."""
+    return msgspec.structs.replace(
+        answer, key=None, message="Esta chave já foi mostrada. Se ela se perdeu, revogue-a e crie outra."
+    )
 
 
 def scopes_of(named: list[str], permissions: list[str]) -> list[str]:

@@ -3,7 +3,7 @@
 from uuid import UUID
 
 import msgspec
-from litestar import delete, get, post, put
+from litestar import Response, delete, get, post, put
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 from msgspec import UNSET, UnsetType
@@ -11,6 +11,7 @@ from msgspec import UNSET, UnsetType
 from chassis.body_guard import StrictRequest
 from chassis.clock import Clock
 from chassis.db import Connection, Database, platform_transaction
+from chassis.idempotency import once
 from chassis.identity import Identity, requires, tenant_of
 from contracts.errors import Conflict, NotFound
 from tenants import store
@@ -24,6 +25,7 @@ from tenants.api.api_key_shapes import (
     NewKey,
     key_view,
     scopes_of,
+    without_key,
 )
 from tenants.api.seed_errors import seed_errors
 from tenants.api.user_shapes import Limit, Page
@@ -60,8 +62,11 @@ async def post_api_key(
     request: StrictRequest,
     db: NamedDependency[Database],
     clock: NamedDependency[Clock],
-) -> CreatedApiKey:
-    """Makes a key that opens no more than its maker may."""
+) -> Response[CreatedApiKey]:
+    """Makes a key that opens no more than its maker may.
+
+    An Idempotency-Key makes one; the answer that is repeated by it does not show the key again.
+    """
     tenant_id, now = tenant_of(request.user), clock()
     new = NewApiKey(
         name=data.name,
@@ -72,11 +77,16 @@ async def post_api_key(
         expires_at=data.expires_at,
         replaces_id=data.replaces_id,
     )
-    async with platform_transaction(db) as conn:
+
+    async def make(conn: Connection) -> CreatedApiKey:
         powers = await find_powers(conn, tenant_id, request.user)
         key, secret = await create_api_key(conn, tenant_id, new, powers=powers, by=doer_of(request), now=now)
         view = key_view(key, await _catalogue(conn), now)
-    return CreatedApiKey(api_key=view, key=secret, message="Guarde esta chave agora: ela não será mostrada de novo.")
+        return CreatedApiKey(
+            api_key=view, key=secret, message="Guarde esta chave agora: ela não será mostrada de novo."
+        )
+
+    return await once(request, db, data, make, on_platform=True, kept=without_key)
 
 
 @get("/integrations/api-keys/stats", guards=[requires("api_keys:read")], exception_handlers=seed_errors("002"))

@@ -5,13 +5,14 @@ from typing import Annotated
 from uuid import UUID
 
 import msgspec
-from litestar import delete, get, post
+from litestar import Response, delete, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, JSONBody
 
 from chassis.body_guard import StrictRequest
 from chassis.clock import Clock
-from chassis.db import Database, platform_transaction
+from chassis.db import Connection, Database, platform_transaction
+from chassis.idempotency import once
 from chassis.identity import Identity, requires
 from tenants import store
 from tenants.api.access import doer_of, own_tenant
@@ -103,11 +104,15 @@ async def post_invitation(
     terms: NamedDependency[Terms],
     clock: NamedDependency[Clock],
     tenant_id: FromPath[UUID],
-) -> InvitationView:
-    """Asks somebody to join, by a mail. The answer is the same whether the address has an account or not."""
+) -> Response[InvitationView]:
+    """Asks somebody to join, by a mail. The answer is the same whether the address has an account or not.
+
+    An Idempotency-Key asks them once.
+    """
     own_tenant(request.user, tenant_id)
-    by = doer_of(request)
-    async with platform_transaction(db) as conn:
+
+    async def invite(conn: Connection) -> InvitationView:
+        by = doer_of(request)
         powers = await find_powers(conn, tenant_id, request.user)
         if by.person_id is not None:
             inviter = await store.memberships.find_membership(conn, tenant_id, by.person_id)
@@ -123,7 +128,9 @@ async def post_invitation(
             terms=terms,
             now=clock(),
         )
-    return _view(invitation)
+        return _view(invitation)
+
+    return await once(request, db, data, invite, tenant_id=tenant_id, on_platform=True)
 
 
 @delete(

@@ -5,13 +5,14 @@ from typing import Annotated
 from uuid import UUID
 
 import msgspec
-from litestar import delete, get, patch, post, put
+from litestar import Response, delete, get, patch, post, put
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 
 from chassis.body_guard import StrictRequest
 from chassis.clock import Clock
-from chassis.db import Database, platform_transaction, transaction
+from chassis.db import Connection, Database, platform_transaction, transaction
+from chassis.idempotency import once
 from chassis.identity import Identity, requires, tenant_of
 from contracts.errors import NotFound
 from contracts.tenancy import PLATFORM_TENANT_ID
@@ -108,11 +109,15 @@ async def post_role(
     request: StrictRequest,
     db: NamedDependency[Database],
     clock: NamedDependency[Clock],
-) -> RoleView:
-    """Makes a role of the tenant's own, of permissions that the caller has."""
-    return await _save(
-        request, db, clock, None, name=data.name, description=data.description, permissions=data.permissions
-    )
+) -> Response[RoleView]:
+    """Makes a role of the tenant's own, of permissions that the caller has. An Idempotency-Key makes it once."""
+
+    async def make(conn: Connection) -> RoleView:
+        return await _save(
+            conn, request, clock, None, name=data.name, description=data.description, permissions=data.permissions
+        )
+
+    return await once(request, db, data, make, on_platform=True)
 
 
 @put("/roles/{role_id:uuid}", guards=[requires("roles:write")])
@@ -124,9 +129,10 @@ async def put_role(
     role_id: FromPath[UUID],
 ) -> RoleView:
     """Replaces what a role of the tenant's own says and allows."""
-    return await _save(
-        request, db, clock, role_id, name=data.name, description=data.description, permissions=data.permissions
-    )
+    async with platform_transaction(db) as conn:
+        return await _save(
+            conn, request, clock, role_id, name=data.name, description=data.description, permissions=data.permissions
+        )
 
 
 @patch("/roles/{role_id:uuid}", guards=[requires("roles:write")])
@@ -138,9 +144,10 @@ async def patch_role(
     role_id: FromPath[UUID],
 ) -> RoleView:
     """Changes a role of the tenant's own."""
-    return await _save(
-        request, db, clock, role_id, name=None, description=data.description, permissions=data.permissions
-    )
+    async with platform_transaction(db) as conn:
+        return await _save(
+            conn, request, clock, role_id, name=None, description=data.description, permissions=data.permissions
+        )
 
 
 @delete("/roles/{role_id:uuid}", guards=[requires("roles:write")])
@@ -155,8 +162,8 @@ async def remove_role(
 
 
 async def _save(
+    conn: Connection,
     request: StrictRequest,
-    db: Database,
     clock: Clock,
     role_id: UUID | None,
     *,
@@ -165,18 +172,17 @@ async def _save(
     permissions: list[str] | None,
 ) -> RoleView:
     tenant_id = tenant_of(request.user)
-    async with platform_transaction(db) as conn:
-        role = await save_role(
-            conn,
-            tenant_id,
-            role_id,
-            name=name,
-            description=description,
-            permissions=permissions,
-            powers=await find_powers(conn, tenant_id, request.user),
-            by=doer_of(request),
-            now=clock(),
-        )
+    role = await save_role(
+        conn,
+        tenant_id,
+        role_id,
+        name=name,
+        description=description,
+        permissions=permissions,
+        powers=await find_powers(conn, tenant_id, request.user),
+        by=doer_of(request),
+        now=clock(),
+    )
     return _view(role)
 
 

@@ -4,16 +4,18 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from litestar import get, patch, post
+from litestar import Response, get, patch, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, JSONBody
 from msgspec import UNSET
 
 from chassis.body_guard import StrictRequest
 from chassis.clock import Clock
-from chassis.db import Database, platform_transaction
+from chassis.db import Connection, Database, platform_transaction
+from chassis.idempotency import once
 from chassis.identity import Identity, requires
 from contracts.errors import FieldError, Invalid, NotFound
+from contracts.tenancy import PLATFORM_TENANT_ID
 from tenants import store
 from tenants.api.access import (
     doer_of,
@@ -47,8 +49,11 @@ _MAX_ADDRESS_BYTES = 8192
 @post("/tenants", guards=[requires_person()], exception_handlers=seed_errors("004"))
 async def post_tenant(
     data: JSONBody[NewTenant], request: StrictRequest, db: NamedDependency[Database], clock: NamedDependency[Clock]
-) -> TenantView:
-    """Founds a tenant; whoever does is its owner, and comes in as such with the next token they ask for."""
+) -> Response[TenantView]:
+    """Founds a tenant; whoever does is its owner, and comes in as such with the next token they ask for.
+
+    An Idempotency-Key founds it once.
+    """
     now = clock()
     draft = msgspec.structs.replace(
         new_tenant(new_id(now), data.name, data.slug, TenantStatus.ACTIVE, now),
@@ -56,8 +61,13 @@ async def post_tenant(
         address=_address(data.address or {}),
         phone=data.phone,
     )
-    async with platform_transaction(db) as conn:
+
+    async def found(conn: Connection) -> TenantView:
         return tenant_view(await create_tenant(conn, draft, by=doer_of(request), now=now))
+
+    return await once(
+        request, db, data, found, tenant_id=request.user.tenant_id or PLATFORM_TENANT_ID, on_platform=True
+    )
 
 
 @get("/tenants", guards=[requires_platform_admin()], exception_handlers=seed_errors("004"))

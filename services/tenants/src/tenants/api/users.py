@@ -3,7 +3,7 @@
 from uuid import UUID
 
 import msgspec
-from litestar import delete, get, patch, post, put
+from litestar import Response, delete, get, patch, post, put
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 from msgspec import UNSET
@@ -11,6 +11,7 @@ from msgspec import UNSET
 from chassis.body_guard import StrictRequest
 from chassis.clock import Clock
 from chassis.db import Connection, Database, platform_transaction
+from chassis.idempotency import once
 from chassis.identity import Identity, requires, tenant_of
 from contracts.errors import FieldError, Invalid, NotFound
 from tenants import store
@@ -76,8 +77,11 @@ async def post_user(
     passwords: NamedDependency[Passwords],
     terms: NamedDependency[Terms],
     clock: NamedDependency[Clock],
-) -> UserAnswer:
-    """Adds somebody to the tenant. Whoever has an account already gets the membership; their password stays theirs."""
+) -> Response[UserAnswer]:
+    """Adds somebody to the tenant. Whoever has an account already gets the membership; their password stays theirs.
+
+    An Idempotency-Key adds them once.
+    """
     tenant_id, now, email = tenant_of(identity), clock(), normal_email(data.email)
     password_hash = None
     if data.password is not None:
@@ -91,11 +95,15 @@ async def post_user(
         permissions=data.permissions,
         password_hash=password_hash,
     )
-    async with platform_transaction(db) as conn:
+
+    async def add(conn: Connection) -> UserAnswer:
         powers = await find_powers(conn, tenant_id, identity)
         user_id = await add_member(conn, tenant_id, new, powers=powers, by=doer_of(request), terms=terms, now=now)
         person = await get_person(conn, tenant_id, user_id)
-    return UserAnswer(success=True, message="User created successfully", data=user_view(person))
+        return UserAnswer(success=True, message="User created successfully", data=user_view(person))
+
+    # The body is stored as a hash that is quick to compute: no password goes into it.
+    return await once(request, db, msgspec.structs.replace(data, password=None), add, on_platform=True)
 
 
 @get("/users/{user_id:uuid}", guards=[requires("users:read")], exception_handlers=seed_errors("002"))
