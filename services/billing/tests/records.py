@@ -15,6 +15,7 @@ from billing.domain.orders import Order, OrderStatus
 from billing.domain.payments import Payment
 from billing.domain.periods import add_interval
 from billing.domain.providers import Interval, Method, PaymentStatus, Provider
+from billing.domain.refunds import Refund, RefundStatus
 from billing.domain.subscriptions import Subscription, SubscriptionStatus
 from billing.usecases.issue_invoice import issue_invoice
 from chassis.db import Connection
@@ -163,4 +164,24 @@ async def a_payment(conn: Connection, tenant: UUID, invoice: Invoice, **fields: 
             external_id=row.external_id,
             object_id=row.id,
         )
+    return row
+
+
+async def a_refund(conn: Connection, payment: Payment, **fields: Any) -> Refund:
+    """A stored refund of the whole payment, asked for."""
+    now = fields.pop("now", NOW)
+    row = Refund(
+        id=new_id(now),
+        tenant_id=payment.tenant_id,
+        payment_id=payment.id,
+        amount_cents=payment.amount_cents,
+        reason=None,
+        status=RefundStatus.REQUESTED,
+        external_id=None,
+        requested_by="user-1",
+        created_at=now,
+        updated_at=now,
+    )
+    row = msgspec.structs.replace(row, **fields)
+    await store.refunds.insert_refund(conn, payment.tenant_id, row)
     return row

@@ -169,6 +169,51 @@ async def test_part_and_then_all_goes_back(shop: Shop, provider: Provider) -> No
     assert (await told_of(shop, payment)).count("payment.refunded") == 2
 
 
+@pytest.mark.parametrize(("provider", "returned_cents"), [(Provider.ASAAS, 24700), (Provider.PAGBANK, 700)])
+async def test_a_refund_that_the_payers_bank_returns_is_noticed(
+    shop: Shop, provider: Provider, returned_cents: int
+) -> None:
+    payment = await shop.charge(provider)
+    external_id = str(payment.external_id)
+    pay_charge(shop, payment)
+    await tell(shop, payment)
+    if provider is Provider.ASAAS:
+        shop.asaas.refund(external_id)
+        await tell(shop, payment)
+        shop.asaas.fail_refunds(external_id)
+    else:
+        shop.pagbank.refund(external_id)
+        await tell(shop, payment)
+        shop.pagbank.fail_refund(external_id, returned_cents)
+    for _ in range(2):
+        await tell(shop, payment)
+        back = await payment_now(shop, payment)
+        assert back.status is (P.PAID if returned_cents == 24700 else P.PARTIALLY_REFUNDED)
+        assert back.refunded_cents == 24700 - returned_cents
+    async with transaction(shop.db, payment.tenant_id) as conn:
+        invoice = await store.invoices.get_invoice(conn, payment.tenant_id, payment.invoice_id)
+    assert (invoice.status, invoice.refunded_cents) == (InvoiceStatus.PAID, 24700 - returned_cents)
+    assert (await told_of(shop, payment))[-2:] == ["payment.refunded", "payment.refund_failed"]
+
+
+@pytest.mark.parametrize("lost_first", [True, False])
+async def test_a_chargeback_that_is_reversed_at_asaas_is_noticed(shop: Shop, lost_first: bool) -> None:
+    payment = await shop.charge(Provider.ASAAS)
+    pay_charge(shop, payment)
+    await tell(shop, payment)
+    shop.asaas.chargeback(str(payment.external_id))
+    await tell(shop, payment)
+    assert (await payment_now(shop, payment)).status is P.DISPUTED
+    if lost_first:
+        shop.asaas.end_dispute(str(payment.external_id), won=False)
+        await tell(shop, payment)
+        assert (await payment_now(shop, payment)).status is P.CHARGED_BACK
+    shop.asaas.end_dispute(str(payment.external_id), won=True)
+    await tell(shop, payment)
+    assert (await payment_now(shop, payment)).status is P.PAID
+    assert (await told_of(shop, payment)).count("payment.disputed") == 2 + lost_first
+
+
 async def test_a_pix_that_expired_here_may_have_been_paid_there(shop: Shop) -> None:
     payment = await shop.charge(Provider.STRIPE)
     shop.stripe.expire_pix(str(payment.external_id))

@@ -56,6 +56,15 @@ async def stripe() -> AsyncIterator[FakeStripe]:
         yield fake
 
 
+async def refresh(billing: Any, tenant: UUID, row: Payment, stripe: FakeStripe) -> None:
+    """Takes in how Stripe has the payment now, as one of its webhooks makes us."""
+    async with StripeApi("sk_test_fake", base_url=stripe.url) as api:
+        asked_at = datetime.now(UTC)
+        seen = await api.get_payment(row.external_id or "")
+    async with transaction(billing.db, tenant) as conn:
+        await receive_payment(conn, tenant, row.id, seen, asked_at=asked_at, now=asked_at)
+
+
 async def with_stripe(start: Start, stripe: FakeStripe) -> Any:
     return await start(STRIPE_SECRET_KEY="sk_test_fake", STRIPE_WEBHOOK_SECRET="whsec_fake", STRIPE_API_BASE=stripe.url)
 
@@ -198,11 +207,7 @@ async def test_refunds_in_parts_never_pass_the_whole(start: Start, tenant: UUID,
     over = await billing.call("POST", path, tenant, json={"amount_cents": 24700})
     assert (over.status_code, over.json()["code"]) == (409, "refund_exceeds_payment")
     stripe.refund(row.external_id or "", 3300)  # somebody in Stripe's own pages
-    async with StripeApi("sk_test_fake", base_url=stripe.url) as api:
-        asked_at = datetime.now(UTC)
-        seen = await api.get_payment(row.external_id or "")
-    async with transaction(billing.db, tenant) as conn:
-        await receive_payment(conn, tenant, row.id, seen, asked_at=asked_at, now=asked_at)
+    await refresh(billing, tenant, row, stripe)
     rest = await billing.call("POST", path, tenant, json={})
     assert (rest.json()["amount_cents"], rest.json()["payment"]["status"]) == (20000, "refunded")
     assert refunded(stripe) == [700, 700, 3300, 20000]
@@ -318,11 +323,7 @@ async def test_a_refund_under_way_is_done_when_stripe_says_so(start: Start, tena
     full = await billing.call("POST", path, tenant, json={"amount_cents": 1})
     assert (full.status_code, full.json()["code"]) == (409, "already_refunded"), "all of it is on its way"
     stripe.settle_refund(first.json()["external_id"])
-    async with StripeApi("sk_test_fake", base_url=stripe.url) as api:
-        asked_at = datetime.now(UTC)
-        seen = await api.get_payment(row.external_id or "")
-    async with transaction(billing.db, tenant) as conn:
-        await receive_payment(conn, tenant, row.id, seen, asked_at=asked_at, now=asked_at)
+    await refresh(billing, tenant, row, stripe)
     assert await refunds_of(billing, tenant, row) == [("done", 700), ("pending", 24000)]
     stripe.settle_refund(second.json()["external_id"], succeeded=False)
     stripe.world.refunds_pend = False
@@ -439,6 +440,53 @@ async def test_asaas_refunds_once(start: Start, tenant: UUID) -> None:
         rest = await billing.call("POST", f"/payments/{row.id}/refund", tenant, json={})
         assert (rest.json()["amount_cents"], rest.json()["payment"]["status"]) == (24000, "refunded"), rest.text
         assert sum(asaas.effects["refund"].values()) == 2
+
+
+async def test_a_refund_that_asaas_took_on_and_that_fails_may_be_asked_for_again(start: Start, tenant: UUID) -> None:
+    async with FakeAsaas() as asaas:
+        billing = await start(
+            ASAAS_API_KEY=asaas.api_key,
+            ASAAS_WEBHOOK_TOKEN="whk_0123456789abcdef0123456789abcdef",
+            ASAAS_API_BASE=asaas.url,
+        )
+        async with AsaasApi(asaas.api_key, base_url=asaas.url) as api:
+            made = await api.create_charge(charge(), key="k")
+        asaas.pay(made.external_id)
+        row = await bought(billing, tenant, made.external_id, provider=Provider.ASAAS)
+        asaas.world.refunds_wait = True
+        path = f"/payments/{row.id}/refund"
+        taken_on = await billing.call("POST", path, tenant, json={})
+        assert (taken_on.status_code, taken_on.json()["status"]) == (201, "pending"), taken_on.text
+        asaas.fail_refunds(made.external_id)
+        asaas.world.refunds_wait = False
+        again = await billing.call("POST", path, tenant, json={})
+        assert (again.status_code, again.json()["status"]) == (201, "done"), again.text
+        assert await refunds_of(billing, tenant, row) == [("failed", 24700), ("done", 24700)]
+        [failed] = await billing.told("billing.payment.refund_failed.v1")
+        assert (failed["refund_id"], failed["amount_restored_cents"]) == (taken_on.json()["id"], 0)
+        [audited] = [
+            one for one in await billing.told("billing.audit.recorded.v1") if one["action"] == "payment.refund_failed"
+        ]
+        assert audited["metadata"]["refund"] == taken_on.json()["id"]
+
+
+async def test_a_refund_that_stripe_says_failed_is_noticed_by_itself(
+    start: Start, tenant: UUID, stripe: FakeStripe
+) -> None:
+    """As Stripe's `refund.failed` has the payment looked at: after it was done, and while it was under way."""
+    billing = await with_stripe(start, stripe)
+    row = await sale(billing, stripe, tenant)
+    for is_pending in (False, True):
+        stripe.world.refunds_pend = is_pending
+        given = await billing.call("POST", f"/payments/{row.id}/refund", tenant, json={})
+        assert given.json()["payment"]["status"] == ("paid" if is_pending else "refunded"), given.text
+        stripe.settle_refund(given.json()["external_id"], succeeded=False)
+        await refresh(billing, tenant, row, stripe)
+        detail = (await billing.call("GET", f"/payments/{row.id}", tenant)).json()
+        assert (detail["status"], detail["refunded_cents"]) == ("paid", 0)
+        assert {one["status"] for one in detail["refunds"]} == {"failed"}
+    told = await billing.told("billing.payment.refund_failed.v1")
+    assert [one["amount_restored_cents"] for one in told] == [24700, 0]
 
 
 async def test_pagbank_refunds_once(start: Start, tenant: UUID) -> None:

@@ -13,8 +13,9 @@ from billing import store
 from billing.domain.invoices import Invoice, InvoiceStatus
 from billing.domain.orders import Order, OrderStatus
 from billing.domain.payments import Payment
-from billing.domain.providers import Method, PaymentState, SubscriptionState
+from billing.domain.providers import Method, PaymentState, RefundState, SubscriptionState
 from billing.domain.providers import PaymentStatus as P
+from billing.domain.refunds import RefundStatus
 from billing.domain.subscriptions import SubscriptionStatus
 from billing.usecases.fulfil_order import fulfil_order
 from billing.usecases.receive_payment import receive_payment
@@ -23,7 +24,7 @@ from chassis.db import Connection, Database, transaction
 from contracts.errors import NotFound
 
 from .patience import again_while_busy
-from .records import a_payment, a_subscription, an_invoice, an_order
+from .records import a_payment, a_refund, a_subscription, an_invoice, an_order
 
 NOW = datetime.fromisoformat("2026-05-04T12:00:00+00:00")
 RUNNING = SubscriptionState(
@@ -249,6 +250,58 @@ async def test_a_refund_may_be_the_first_that_is_heard(db: Database, tenant: UUI
     assert (await desk.order_now()).status is OrderStatus.REFUNDED
     told = await desk.told()
     assert sorted(told) == sorted([*PURCHASE, "payment.refunded", "order.refunded"])
+
+
+async def test_a_refund_that_is_returned_leaves_order_and_invoice_paid(db: Database, tenant: UUID) -> None:
+    desk = await a_desk(db, tenant)
+    await desk.receive()
+    async with transaction(db, tenant) as conn:
+        refund = await a_refund(conn, desk.payment, status=RefundStatus.DONE)
+    await desk.receive(P.REFUNDED, after_s=1, refunded_cents=24700)
+    for after_s in (2, 3):
+        back = await desk.receive(after_s=after_s)
+        assert (back.status, back.refunded_cents) == (P.PAID, 0)
+    invoice, order = await desk.invoice_now(), await desk.order_now()
+    assert (invoice.status, invoice.refunded_cents, order.status) == (InvoiceStatus.PAID, 0, OrderStatus.PAID)
+    told = (await desk.told())[len(PURCHASE) :]
+    assert told == ["order.refunded", "payment.refunded", "audit.recorded", "payment.refund_failed"]
+    async with transaction(db, tenant) as conn:
+        [failed] = await store.refunds.list_refunds(conn, tenant, desk.payment.id)
+        timeline = [entry.kind for entry in await store.orders.list_entries(conn, tenant, order.id)]
+    assert (failed.id, failed.status) == (refund.id, RefundStatus.FAILED)
+    assert timeline[-3:] == ["refunded", "refund_failed", "refund_returned"]
+    gone = await desk.receive(P.REFUNDED, after_s=4, refunded_cents=24700)
+    assert (gone.status, (await desk.order_now()).status) == (P.REFUNDED, OrderStatus.REFUNDED), "and goes back again"
+
+
+async def test_an_answer_from_before_the_refund_does_not_undo_it(db: Database, tenant: UUID) -> None:
+    """Two ask at once: who asked last may have been answered first, and be heard after the refund is known."""
+    desk = await a_desk(db, tenant)
+    await desk.receive()
+    async with transaction(db, tenant) as conn:
+        seen = state(desk.payment, P.REFUNDED, refunded_cents=24700)
+        await receive_payment(
+            conn, tenant, desk.payment.id, seen, asked_at=NOW + timedelta(seconds=1), now=NOW + timedelta(seconds=3)
+        )
+    await desk.receive(after_s=2)
+    assert (await desk.order_now()).status is OrderStatus.REFUNDED
+    assert "payment.refund_failed" not in await desk.told()
+
+
+@pytest.mark.parametrize("is_listed", [True, False])
+async def test_refunds_of_money_under_review_come_to_their_end(db: Database, tenant: UUID, is_listed: bool) -> None:
+    desk = await a_desk(db, tenant)
+    async with transaction(db, tenant) as conn:
+        second = await a_payment(conn, tenant, desk.invoice, status=P.PENDING, paid_at=None)
+        refund = await a_refund(conn, second, status=RefundStatus.PENDING, external_id="re_1")
+    await desk.receive()
+    await desk.receive(payment=second)
+    listed = (RefundState(external_id="re_1", status="done", amount_cents=24700),) if is_listed else ()
+    await desk.receive(P.REFUNDED, after_s=1, payment=second, refunded_cents=24700, refunds=listed)
+    async with transaction(db, tenant) as conn:
+        found = await store.refunds.find_refund(conn, tenant, refund.id)
+    assert found is not None
+    assert found.status is RefundStatus.DONE
 
 
 async def test_what_goes_back_of_money_under_review_touches_no_invoice(db: Database, tenant: UUID) -> None:

@@ -1,9 +1,11 @@
 """Reconciliation: whatever webhooks were lost, every paid order is found and fulfilled, once."""
 
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import partial
 from uuid import UUID
 
+import msgspec
 import pytest
 import pytest_asyncio
 
@@ -17,11 +19,15 @@ from billing.domain.provider_accounts import Environment, ProviderAccount
 from billing.domain.provider_events import EventSource
 from billing.domain.providers import Notice, Provider
 from billing.domain.providers import PaymentStatus as P
+from billing.domain.refunds import RefundStatus
+from billing.stripe_api import StripeApi
 from billing.usecases.reconcile_providers import Reconciled, reconcile_providers
+from chassis.clock import utc_now
 from chassis.db import Database, platform_transaction, transaction
 from chassis.secrets import SecretBox
 from testkit.fake_http import Fault
 
+from .records import a_refund
 from .shop import Shop, a_shop
 
 LOST_TOKEN = "a-token-of-asaas-of-more-than-32-letters"
@@ -132,6 +138,93 @@ async def test_a_lost_refund_at_asaas_is_found_in_both_its_parts(shop: Shop) -> 
         assert (await reconcile(shop)).stored == 1
         await deal_with_all(shop)
         assert (await payment_now(shop, payment)).status is status
+
+
+@pytest.mark.parametrize("provider", [Provider.ASAAS, Provider.PAGBANK])
+async def test_a_lost_return_of_a_refund_is_found(shop: Shop, provider: Provider) -> None:
+    """A refund under way at Asaas that fails, a part that PagBank had given back: long after the payment was made."""
+    payment = await shop.charge(provider)
+    external_id = str(payment.external_id)
+    if provider is Provider.ASAAS:
+        shop.asaas.pay(external_id)
+        shop.asaas.world.refunds_wait = True
+        at_asaas = shop.asaas.world.payments[external_id]
+        at_asaas["dateCreated"] = at_asaas["paymentDate"] = "2026-01-02"
+    else:
+        shop.pagbank.pay(external_id)
+    await reconcile(shop)
+    await shop.deliver_asaas("PAYMENT_RECEIVED", external_id) if provider is Provider.ASAAS else None
+    await deal_with_all(shop)
+    assert (await payment_now(shop, payment)).status is P.PAID
+    api = await shop.accounts.of_platform(provider)
+    assert not isinstance(api, StripeApi)
+    async with transaction(shop.db, payment.tenant_id) as conn:
+        refund = await a_refund(conn, payment, amount_cents=700)
+        asked = await api.refund(external_id, 700, "x", key=refund.key)
+        pending = msgspec.structs.replace(refund, status=RefundStatus.PENDING, external_id=asked.external_id)
+        await store.refunds.update_refund(conn, payment.tenant_id, pending)
+    if provider is Provider.ASAAS:
+        assert (await reconcile(shop)).stored == 0, "under way"
+        shop.asaas.fail_refunds(external_id)
+        ends = RefundStatus.FAILED
+    else:
+        ends = RefundStatus.DONE
+    assert (await reconcile(shop)).stored == 1
+    assert await deal_with_all(shop) == ["processed"]
+    async with transaction(shop.db, payment.tenant_id) as conn:
+        found = await store.refunds.find_refund(conn, payment.tenant_id, refund.id)
+    assert found is not None
+    assert found.status is ends
+    assert (await reconcile(shop)).stored == 0
+
+
+def later(minutes: float) -> datetime:
+    return utc_now() + timedelta(minutes=minutes)
+
+
+async def test_a_whole_return_at_pagbank_is_told_in_the_words_of_the_payment(shop: Shop) -> None:
+    """At once it is taken for a redelivery, and found by a reconciliation; later it is another event."""
+    payment = await shop.charge(Provider.PAGBANK)
+    external_id = str(payment.external_id)
+    shop.pagbank.pay(external_id)
+    await shop.deliver_pagbank(external_id)
+    shop.pagbank.refund(external_id)
+    await shop.deliver_pagbank(external_id)
+    assert (await payment_now(shop, payment)).status is P.REFUNDED
+    shop.pagbank.fail_refund(external_id)
+    await shop.deliver_pagbank(external_id)
+    assert (await payment_now(shop, payment)).status is P.REFUNDED
+    assert (await reconcile(shop)).stored == 1
+    await deal_with_all(shop)
+    assert (await payment_now(shop, payment)).status is P.PAID
+    for minutes, change, status in (
+        (11, shop.pagbank.refund, P.REFUNDED),
+        (22, shop.pagbank.fail_refund, P.PAID),
+    ):
+        shop.clock = partial(later, minutes)
+        change(external_id)
+        event = await shop.deliver_pagbank(external_id)
+        assert event.deliveries > 1
+        assert (await payment_now(shop, payment)).status is status
+    told = await shop.db.relay.fetchval(
+        "SELECT count(*) FROM outbox WHERE type = 'billing.provider_event.received.v1' AND aggregate_id = $1", event.id
+    )
+    assert told == 2, "once for each time that it is news"
+
+
+async def test_a_lost_end_of_a_chargeback_is_found(shop: Shop) -> None:
+    payment = await shop.charge(Provider.ASAAS)
+    external_id = str(payment.external_id)
+    shop.asaas.pay(external_id)
+    shop.asaas.chargeback(external_id)
+    await shop.deliver_asaas("PAYMENT_CHARGEBACK_REQUESTED", external_id)
+    at_asaas = shop.asaas.world.payments[external_id]
+    at_asaas["dateCreated"] = at_asaas["paymentDate"] = "2026-01-02"
+    assert (await reconcile(shop)).stored == 0
+    shop.asaas.end_dispute(external_id, won=True)
+    assert (await reconcile(shop)).stored == 1
+    await deal_with_all(shop)
+    assert (await payment_now(shop, payment)).status is P.PAID
 
 
 async def test_strangers_payments_are_not_stored(shop: Shop) -> None:

@@ -9,14 +9,13 @@ import msgspec
 import pytest
 
 from billing import store
-from billing.domain.identifiers import new_id
 from billing.domain.payments import Payment
 from billing.domain.providers import Method, PaymentStatus
-from billing.domain.refunds import Refund, RefundStatus
+from billing.domain.refunds import RefundStatus
 from chassis.db import Database, platform_transaction, transaction
 from contracts.errors import NotFound
 
-from .records import NOW, a_payment, an_invoice
+from .records import NOW, a_payment, a_refund, an_invoice
 
 PENDING: dict[str, Any] = {"status": PaymentStatus.PENDING, "paid_at": None}
 
@@ -157,20 +156,8 @@ async def test_what_is_unpaid_can_cost_something_else(db: Database, tenant: UUID
 
 async def test_a_refund_is_kept_and_ends_once(db: Database, tenant: UUID) -> None:
     row = await made(db, tenant)
-    refund = Refund(
-        id=new_id(NOW),
-        tenant_id=tenant,
-        payment_id=row.id,
-        amount_cents=700,
-        reason="x",
-        status=RefundStatus.REQUESTED,
-        external_id=None,
-        requested_by="user-1",
-        created_at=NOW,
-        updated_at=NOW,
-    )
     async with transaction(db, tenant) as conn:
-        await store.refunds.insert_refund(conn, tenant, refund)
+        refund = await a_refund(conn, row, amount_cents=700, reason="x")
         assert await store.refunds.find_refund(conn, tenant, refund.id) == refund
         assert await store.refunds.find_refund(conn, tenant, uuid4()) is None
         for status in (RefundStatus.PENDING, RefundStatus.DONE):
@@ -180,6 +167,10 @@ async def test_a_refund_is_kept_and_ends_once(db: Database, tenant: UUID) -> Non
         late = msgspec.structs.replace(refund, status=RefundStatus.PENDING)
         await store.refunds.update_refund(conn, tenant, late)
         assert await store.refunds.find_refund(conn, tenant, refund.id) == refund, "what is over stays over"
+        for status in (RefundStatus.FAILED, RefundStatus.DONE):
+            await store.refunds.update_refund(conn, tenant, msgspec.structs.replace(refund, status=status))
+        returned = msgspec.structs.replace(refund, status=RefundStatus.FAILED)
+        assert await store.refunds.find_refund(conn, tenant, refund.id) == returned, "but for what a bank returns"
     async with transaction(db, uuid4()) as conn:
         assert await store.refunds.find_refund(conn, tenant, refund.id) is None
         assert await store.refunds.list_refunds(conn, tenant, row.id) == []

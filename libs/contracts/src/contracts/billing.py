@@ -259,6 +259,18 @@ class PaymentRefunded(PaymentEvent, frozen=True, kw_only=True, tag="billing.paym
     amount_refunded_cents: int
 
 
+class PaymentRefundFailed(PaymentEvent, frozen=True, kw_only=True, tag="billing.payment.refund_failed.v1"):
+    """A refund failed that its provider had taken on, or the payer's bank returned it: the money is the seller's.
+
+    `amount_restored_cents` is how much of what `billing.payment.refunded` told is taken back by this, 0 where it had
+    not been told yet; an order that was refunded by it is paid again. `refund_id` is None for one that was made in the
+    provider's own pages.
+    """
+
+    refund_id: UUID | None
+    amount_restored_cents: int
+
+
 class PaymentDisputed(PaymentEvent, frozen=True, kw_only=True, tag="billing.payment.disputed.v1"):
     """The payer disputes it. `outcome`: open, won or lost."""
 
@@ -315,6 +327,7 @@ EVENTS: tuple[type[Event], ...] = (
     InvoiceVoided,
     PaymentReceived,
     PaymentRefunded,
+    PaymentRefundFailed,
     PaymentDisputed,
     PixReceived,
     DataErased,

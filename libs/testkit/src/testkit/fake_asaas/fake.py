@@ -105,6 +105,10 @@ class FakeAsaas:
         """Refunds that `world.refunds_wait` has kept pending are done."""
         self.world.finish_refunds(payment_id)
 
+    def fail_refunds(self, payment_id: str) -> None:
+        """Its refunds fail, those that were done too: the money is in the account again."""
+        self.world.fail_refunds(payment_id)
+
     def chargeback(self, payment_id: str) -> None:
         """The payer's bank takes the money back, for now."""
         self.world.chargeback(payment_id)

@@ -215,8 +215,17 @@ class World:
         """What was under way is done."""
         payment = self.payment(payment_id)
         for one in payment["refunds"] or []:
-            one["status"] = "DONE"
+            one["status"] = "DONE" if one["status"] == "PENDING" else one["status"]
         self._refunded(payment)
+
+    def fail_refunds(self, payment_id: str) -> None:
+        """What was under way or even done comes back: the payer's bank did not take it."""
+        payment = self.payment(payment_id)
+        for one in payment["refunds"] or []:
+            one["status"] = "CANCELLED"
+        if payment["status"] == "REFUNDED":
+            payment["status"] = "RECEIVED"
+        self.emit("PAYMENT_UPDATED", "payment", payment)
 
     def _refunded(self, payment: Object) -> None:
         done = sum(one["value"] for one in payment["refunds"] if one["status"] == "DONE")
@@ -237,7 +246,7 @@ class World:
 
     def end_dispute(self, payment_id: str, *, won: bool) -> None:
         """The bank decides. A dispute that is won waits for the money; `RECEIVED` comes with it."""
-        disputed = ("CHARGEBACK_REQUESTED", "CHARGEBACK_DISPUTE")
+        disputed = ("CHARGEBACK_REQUESTED", "CHARGEBACK_DISPUTE")  # one that was lost too may be reversed after all
         if not won:
             self._move(payment_id, disputed, "CHARGEBACK_DISPUTE", "PAYMENT_UPDATED", "DISPUTE_LOST")
             return

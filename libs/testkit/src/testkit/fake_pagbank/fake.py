@@ -110,6 +110,11 @@ class FakePagBank:
         summary = charge["amount"]["summary"]
         self.world.cancel(charge["id"], amount_cents or summary["paid"] - summary["refunded"])
 
+    def fail_refund(self, order_id: str, amount_cents: int | None = None) -> None:
+        """The payer's bank returns that much of what was refunded, or all of it."""
+        charge = next(one for one in self.world.order(order_id)["charges"] if one["amount"]["summary"]["refunded"])
+        self.world.fail_refund(charge["id"], amount_cents or charge["amount"]["summary"]["refunded"])
+
     def expire_checkout(self, checkout_id: str) -> None:
         """Nobody paid a checkout in time."""
         self.world.expire_checkout(checkout_id)

@@ -176,6 +176,13 @@ class World:
         self.notify(order)
         return charge
 
+    def fail_refund(self, charge_id: str, amount_cents: int) -> None:
+        """So much of what was given back was not taken: the charge has it again."""
+        charge, order = self.charge(charge_id)
+        charge["amount"]["summary"]["refunded"] -= amount_cents
+        charge["status"] = "PAID"
+        self.notify(order)
+
     def notify(self, order: Object) -> None:
         """Tells the order's addresses how it is now."""
         self.emit(order, order.get("notification_urls", []))

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from billing.asaas_api.connection import an_object, every, objects, path
-from billing.asaas_api.states import DISPUTED, SAO_PAULO, Refund, cents, moment, payment_state, read, reais
+from billing.asaas_api.states import DISPUTED, SAO_PAULO, moment, payment_state, read, reais
 from billing.domain.br_code import BrCodeRefused, parse_br_code
 from billing.domain.providers import (
     NotAtProvider,
@@ -137,13 +137,10 @@ async def refund(
 
 
 def _refund_of(payment: Mapping[str, Any], key: str) -> RefundState | None:
-    for one in read(payment.get("refunds") or [], list[Refund]):
-        if (one.description or "").endswith(f"({key})") and one.status != "CANCELLED":
-            return RefundState(
-                external_id=f"{payment.get('id')}/{key}",
-                status="done" if one.status == "DONE" else "pending",
-                amount_cents=cents(one.value),
-            )
+    """The refund that was asked for under the key, unless it failed."""
+    for one in payment_state(payment).refunds:
+        if one.external_id == f"{payment.get('id')}/{key}" and one.status != "failed":
+            return one
     return None
 
 

@@ -1,5 +1,6 @@
 """Asaas' objects read into our own words: amounts in reais become centavos, its days and statuses ours."""
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
@@ -7,7 +8,14 @@ from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 
-from billing.domain.providers import Interval, Method, PaymentState, PaymentStatus, SubscriptionState
+from billing.domain.providers import (
+    Interval,
+    Method,
+    PaymentState,
+    PaymentStatus,
+    RefundState,
+    SubscriptionState,
+)
 from contracts.errors import BadGateway
 
 #: Asaas' days and times are São Paulo's, which has kept UTC-3 all year since 2019.
@@ -46,12 +54,18 @@ _STATUSES: Final = {
     "AWAITING_CHARGEBACK_REVERSAL": PaymentStatus.DISPUTED,
 }
 
+_REFUND_STATUSES: Final[dict[str, Literal["done", "failed"]]] = {"DONE": "done", "CANCELLED": "failed"}
+_KEY: Final = re.compile(r"\(([^()\s]+)\)$")
+
 #: The statuses of a payment whose money the payer's bank holds, or may take.
 DISPUTED: Final = tuple(name for name, status in _STATUSES.items() if status is PaymentStatus.DISPUTED)
 
 
-class Refund(msgspec.Struct, rename="camel", kw_only=True):
-    """One entry of a payment's `refunds`; status PENDING, CANCELLED or DONE."""
+class _Refund(msgspec.Struct, rename="camel", kw_only=True):
+    """One entry of a payment's `refunds`; status PENDING, CANCELLED, DONE or AWAITING_*.
+
+    What we asked for has our key at the end of its description: Asaas gives refunds no ids.
+    """
 
     value: Decimal
     status: str = "PENDING"
@@ -79,7 +93,7 @@ class _Payment(msgspec.Struct, rename="camel", kw_only=True):
     invoice_url: str | None = None
     bank_slip_url: str | None = None
     deleted: bool = False
-    refunds: list[Refund] | None = None
+    refunds: list[_Refund] | None = None
     chargeback: _Chargeback | None = None
 
 
@@ -161,6 +175,7 @@ def payment_state(raw: Mapping[str, object]) -> PaymentState:
         currency="BRL",
         method=_METHODS.get(payment.billing_type, Method.ANY),
         refunded_cents=refunded_cents,
+        refunds=tuple(filter(None, (_refund_state(payment.id, one) for one in payment.refunds or ()))),
         reference=payment.external_reference or None,
         paid_at=moment(payment.client_payment_date or payment.confirmed_date or payment.payment_date)
         if is_paid
@@ -171,6 +186,18 @@ def payment_state(raw: Mapping[str, object]) -> PaymentState:
         failure_reason="overdue" if status is PaymentStatus.FAILED else None,
         url=payment.invoice_url or payment.bank_slip_url,
         raw=dict(raw),
+    )
+
+
+def _refund_state(payment_id: str, refund: _Refund) -> RefundState | None:
+    """A refund that we asked for in our words; None for one that somebody else did."""
+    ours = _KEY.search(refund.description or "")
+    if ours is None:
+        return None
+    return RefundState(
+        external_id=f"{payment_id}/{ours[1]}",
+        status=_REFUND_STATUSES.get(refund.status, "pending"),
+        amount_cents=cents(refund.value),
     )
 
 

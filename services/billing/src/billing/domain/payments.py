@@ -21,8 +21,10 @@ NEXT: Final = {
     P.PARTIALLY_REFUNDED: {P.REFUNDED, P.DISPUTED, P.CHARGED_BACK},
     P.DISPUTED: {P.PAID, P.PARTIALLY_REFUNDED, P.CHARGED_BACK, P.REFUNDED},
     P.REFUNDED: frozenset[PaymentStatus](),
-    P.CHARGED_BACK: {P.PAID},  # a provider may give it back after all
+    P.CHARGED_BACK: {P.PAID, P.PARTIALLY_REFUNDED},  # a provider may give it back after all
 }
+#: A refund that the payer's bank returns, or that was told too early, leaves the money with us again.
+RETURNED: Final = {P.PARTIALLY_REFUNDED: {P.PAID}, P.REFUNDED: {P.PAID, P.PARTIALLY_REFUNDED}}
 
 
 class Payment(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,17 +70,21 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True):
 def observe(current: Payment, seen: PaymentState, *, asked_at: datetime, now: datetime) -> Payment:
     """`current` brought up to what the provider said when asked at `asked_at`; itself when that is old news.
 
-    Amount and currency have been compared by whoever calls: a payment of another amount is not this one.
+    Amount and currency have been compared by whoever calls: a payment of another amount is not this one. That money
+    which went back is here again is believed only of an answer that was asked for after its return was written down:
+    of two questions that overlap, the later one may have been answered first.
     """
     if current.observed_at is not None and asked_at < current.observed_at:
         return current
-    status = seen.status if seen.status in NEXT[current.status] else current.status
+    is_returned = asked_at >= current.updated_at and returns(current, seen)
+    status = seen.status if is_returned or seen.status in NEXT[current.status] else current.status
+    refunded_cents = seen.refunded_cents if is_returned else max(current.refunded_cents, seen.refunded_cents)
     changed = msgspec.structs.replace(
         current,
         status=status,
         external_id=current.external_id or seen.external_id,
         method=seen.method if current.method is Method.ANY else current.method,
-        refunded_cents=min(current.amount_cents, max(current.refunded_cents, seen.refunded_cents)),
+        refunded_cents=min(current.amount_cents, refunded_cents),
         paid_at=current.paid_at or (seen.paid_at or now if status in SETTLING else None),
         failure_reason=seen.failure_reason or current.failure_reason,
         end_to_end_id=current.end_to_end_id or (seen.end_to_end_id if status in SETTLING else None),
@@ -89,6 +95,13 @@ def observe(current: Payment, seen: PaymentState, *, asked_at: datetime, now: da
     if msgspec.structs.replace(changed, observed_at=current.observed_at) == current:
         return changed
     return msgspec.structs.replace(changed, version=current.version + 1, updated_at=now)
+
+
+def returns(current: Payment, seen: PaymentState) -> bool:
+    """Whether by `seen` some of what went back is here again."""
+    is_kept = seen.status is current.status is P.PARTIALLY_REFUNDED
+    is_less = seen.refunded_cents < current.refunded_cents
+    return is_less and (is_kept or seen.status in RETURNED.get(current.status, ()))
 
 
 def mismatch(current: Payment, seen: PaymentState) -> str | None:

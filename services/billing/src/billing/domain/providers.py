@@ -173,7 +173,8 @@ class PaymentState(msgspec.Struct, frozen=True, kw_only=True):
     """One payment as its provider has it now.
 
     `reference` is what we gave (a payment's or an order's id), None for one that was made elsewhere. `refunded_cents`
-    is the sum of finished refunds. `end_to_end_id` is a PIX transfer's (32 characters).
+    is the sum of finished refunds; `refunds` are the single ones, where the provider lists them (PagBank does not).
+    `end_to_end_id` is a PIX transfer's (32 characters).
     """
 
     external_id: str
@@ -182,6 +183,7 @@ class PaymentState(msgspec.Struct, frozen=True, kw_only=True):
     currency: str
     method: Method = Method.ANY
     refunded_cents: int = 0
+    refunds: "tuple[RefundState, ...]" = ()
     reference: str | None = None
     paid_at: datetime | None = None
     due_on: date | None = None
@@ -293,6 +295,11 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
     occurred_at: datetime | None = None
     livemode: bool | None = None
     tenant_hint: UUID | None = None
+
+    @property
+    def is_nameless(self) -> bool:
+        """Whether its provider gives events no ids, so that what it says is its name."""
+        return self.event_id.startswith("sha256:")
 
 
 class PlanPushed(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,6 +1,6 @@
 """Refunds: how much of a payment may still go back, and which refund is the one that was meant."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 
 from billing.domain.payments import Payment
-from billing.domain.providers import PaymentStatus
+from billing.domain.providers import PaymentStatus, RefundState
 from contracts.errors import Conflict
 
 
@@ -23,6 +23,11 @@ class RefundStatus(StrEnum):
 
 
 _COUNTING: Final = (RefundStatus.REQUESTED, RefundStatus.PENDING, RefundStatus.DONE)
+#: A bank may return what was done; nothing comes of a refund that failed.
+_ENDS: Final = {
+    RefundStatus.PENDING: (RefundStatus.DONE, RefundStatus.FAILED),
+    RefundStatus.DONE: (RefundStatus.FAILED,),
+}
 _REFUNDABLE: Final = (PaymentStatus.PAID, PaymentStatus.PARTIALLY_REFUNDED, PaymentStatus.REFUNDED)
 
 
@@ -83,15 +88,43 @@ def last_counting(refunds: Sequence[Refund]) -> Refund | None:
     return next((one for one in reversed(refunds) if one.status in _COUNTING), None)
 
 
-def arrived(refunds: Sequence[Refund], refunded_cents: int, now: datetime) -> list[Refund]:
-    """Those under way that the provider's sum of finished refunds shows to be done, the oldest first."""
+def settled(
+    refunds: Sequence[Refund], told: Sequence[RefundState], refunded_cents: int, *, is_returned: bool, now: datetime
+) -> list[Refund]:
+    """Those of them whose fate is known, or is another one, by what the provider tells: each refund or, where it lists
+    none, the sum of the finished ones.
+
+    By the sum, the oldest under way are done first; of money that is here again (`is_returned`) the latest failed. One
+    whose answer is not known is brought to its end by whoever asks for it again.
+    """
+    by_id = {state.external_id: RefundStatus(state.status) for state in told}
+    if by_id:
+        ended = [(one, by_id[one.external_id]) for one in refunds if one.external_id in by_id]
+    elif is_returned:
+        ended = [(one, RefundStatus.FAILED) for one in _beyond(refunds, refunded_cents)]
+    else:
+        ended = [(one, RefundStatus.DONE) for one in _within(refunds, refunded_cents)]
+    return [
+        msgspec.structs.replace(one, status=status, updated_at=now)
+        for one, status in ended
+        if status in _ENDS.get(one.status, ())
+    ]
+
+
+def _within(refunds: Sequence[Refund], refunded_cents: int) -> Iterator[Refund]:
     total = _sum(refunds, RefundStatus.DONE)
-    found = []
     for refund in refunds:
         if refund.status is RefundStatus.PENDING and total + refund.amount_cents <= refunded_cents:
             total += refund.amount_cents
-            found.append(msgspec.structs.replace(refund, status=RefundStatus.DONE, updated_at=now))
-    return found
+            yield refund
+
+
+def _beyond(refunds: Sequence[Refund], refunded_cents: int) -> Iterator[Refund]:
+    total = _sum(refunds, RefundStatus.DONE)
+    for refund in reversed(refunds):
+        if refund.status is RefundStatus.DONE and total > refunded_cents:
+            total -= refund.amount_cents
+            yield refund
 
 
 def _sum(refunds: Sequence[Refund], status: RefundStatus) -> int:

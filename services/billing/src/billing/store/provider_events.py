@@ -46,6 +46,27 @@ async def insert_events(conn: Connection, events: Sequence[NewProviderEvent], no
     return {row["id"] for row in rows} & {event.id for event in events}
 
 
+async def reopen_events(
+    conn: Connection, events: Sequence[NewProviderEvent], *, before: datetime, now: datetime
+) -> set[UUID]:
+    """Takes those that are there, and were dealt with before `before`, for received again; returns their ids."""
+    rows = await conn.fetch(
+        """
+        UPDATE provider_events e SET status = 'received', processed_at = NULL, received_at = $5
+        FROM unnest($1::text[], $2::uuid[], $3::text[]) AS n (provider, account_id, event_id)
+        WHERE e.provider = n.provider AND e.account_id = n.account_id AND e.event_id = n.event_id
+          AND e.status IN ('processed', 'ignored') AND e.processed_at < $4
+        RETURNING e.id
+        """,
+        [event.provider for event in events],
+        [event.account_id for event in events],
+        [event.notice.event_id for event in events],
+        before,
+        now,
+    )
+    return {row["id"] for row in rows}
+
+
 async def find_event(conn: Connection, event_id: UUID) -> ProviderEvent | None:
     """One stored event."""
     row = await conn.fetchrow("SELECT * FROM provider_events WHERE id = $1", event_id)

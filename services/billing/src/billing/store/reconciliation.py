@@ -84,6 +84,40 @@ async def list_payments_pending(
     )
 
 
+async def list_payments_returning(
+    conn: Connection, provider: str, account_id: UUID, since: datetime, limit: int
+) -> list[Payment]:
+    """Payments at the account that changed since then and whose money went back or is disputed, or of which a refund is
+    under way; the longest unasked first."""
+    return read_all(
+        Payment,
+        await conn.fetch(
+            """
+            SELECT to_jsonb(t) FROM payments t
+            WHERE (tenant_id, id) IN (
+                    SELECT tenant_id, payment_id FROM refunds WHERE status = 'pending'
+                    UNION
+                    SELECT tenant_id, id FROM payments
+                    WHERE provider = $1 AND account_id = $2
+                      AND status IN ('partially_refunded', 'refunded', 'disputed', 'charged_back'))
+              AND provider = $1 AND account_id = $2 AND external_id IS NOT NULL AND updated_at >= $3
+            ORDER BY observed_at NULLS FIRST LIMIT $4
+            """,
+            provider,
+            account_id,
+            since,
+            limit,
+        ),
+    )
+
+
+async def mark_asked(conn: Connection, payment_ids: Sequence[UUID], at: datetime) -> None:
+    """Notes that the provider was asked about them then, so that others have their turn."""
+    await conn.execute(
+        "UPDATE payments SET observed_at = GREATEST(observed_at, $2) WHERE id = ANY($1::uuid[])", payment_ids, at
+    )
+
+
 async def list_orders_unpaid(
     conn: Connection, provider: str, account_id: UUID, since: datetime, limit: int
 ) -> list[Order]:

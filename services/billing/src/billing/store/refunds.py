@@ -17,11 +17,12 @@ async def insert_refund(conn: Connection, tenant_id: UUID, row: Refund) -> None:
 
 
 async def update_refund(conn: Connection, tenant_id: UUID, row: Refund) -> None:
-    """Writes what came of it; what is over stays as it ended."""
+    """Writes what came of it. What is over stays as it ended, but for one that was done and fails after all."""
     await conn.execute(
         """
         UPDATE refunds SET status = $3, external_id = $4, updated_at = $5
-        WHERE tenant_id = $1 AND id = $2 AND status IN ('requested', 'pending')
+        WHERE tenant_id = $1 AND id = $2
+          AND (status IN ('requested', 'pending') OR (status = 'done' AND $3 = 'failed'))
         """,
         tenant_id,
         row.id,

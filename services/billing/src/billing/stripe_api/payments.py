@@ -115,6 +115,7 @@ def read_payment(intent: PaymentIntent, disputes: Sequence[Dispute], invoice: In
         currency=intent.currency.upper(),
         method=_method(intent, charge),
         refunded_cents=_refunded_cents(charge),
+        refunds=tuple(map(read_refund, charge.refunds.data)) if charge and charge.refunds else (),
         reference=reference_in(intent.metadata),
         paid_at=instant(charge.created if charge else intent.created) if is_paid else None,
         customer_external_id=id_of(intent.customer),

@@ -1,7 +1,7 @@
 """Compares what a provider's account has with what is stored: what nobody told us of becomes events of our own."""
 
 from collections.abc import AsyncIterator, Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -11,7 +11,7 @@ from billing import store
 from billing.accounts import Api
 from billing.asaas_api import AsaasApi
 from billing.domain.identifiers import new_id
-from billing.domain.payments import NEXT, Payment
+from billing.domain.payments import NEXT, Payment, returns
 from billing.domain.provider_events import STRIPE_TYPES, EventSource, NewProviderEvent
 from billing.domain.providers import NotAtProvider, Notice, PaymentState, Provider
 from billing.pagbank_api import PagBankApi
@@ -20,6 +20,8 @@ from chassis.db import Database, platform_transaction
 
 _CHUNK: Final = 100
 _MAX_ASKED: Final = 200
+#: Longer than a bank takes to decide a dispute, or Asaas to give money back.
+_RETURNS_WITHIN: Final = timedelta(days=180)
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -41,7 +43,8 @@ async def find_missing_events(
     db: Database, api: Api, place: Place, since: datetime, *, now: datetime
 ) -> AsyncIterator[Comparison]:
     """Stripe's own events since then; payments that Asaas has further than we have; the same of our pending ones and of
-    our unpaid pages at PagBank, which lists nothing: each is asked for.
+    our unpaid pages at PagBank, which lists nothing: each is asked for. So are at both, however old, those whose money
+    went back, goes back or is disputed: no list tells of their end.
 
     An event that is made here is named by what it found, so that a second run does not store it again. Raises what the
     provider's adapter does.
@@ -53,9 +56,11 @@ async def find_missing_events(
         states = await api.list_payments_since(since)
         for start in range(0, len(states), _CHUNK):
             yield await _payments(db, place, states[start : start + _CHUNK], now)
+        yield await _returning(db, api, place, now)
     else:
         yield await _pending(db, api, place, since, now)
         yield await _pages(db, api, place, since, now)
+        yield await _returning(db, api, place, now)
 
 
 async def _events(
@@ -101,7 +106,8 @@ async def _payments(db: Database, place: Place, states: list[PaymentState], now:
             else state.reference in references or state.subscription_external_id in subscriptions
         )
     ]
-    return Comparison(len(states), [_event(place, _notice(state), now) for state in ahead])
+    notices = [_notice(state, known.get(state.external_id)) for state in ahead]
+    return Comparison(len(states), [_event(place, notice, now) for notice in notices])
 
 
 async def _pending(db: Database, api: PagBankApi, place: Place, since: datetime, now: datetime) -> Comparison:
@@ -109,6 +115,21 @@ async def _pending(db: Database, api: PagBankApi, place: Place, since: datetime,
         waiting = await store.reconciliation.list_payments_pending(
             conn, place.provider.value, place.account_id, since, _MAX_ASKED
         )
+    return await _asked(api, place, waiting, now)
+
+
+async def _returning(db: Database, api: AsaasApi | PagBankApi, place: Place, now: datetime) -> Comparison:
+    async with platform_transaction(db) as conn:
+        waiting = await store.reconciliation.list_payments_returning(
+            conn, place.provider.value, place.account_id, now - _RETURNS_WITHIN, _MAX_ASKED
+        )
+    found = await _asked(api, place, waiting, now)
+    async with platform_transaction(db) as conn:
+        await store.reconciliation.mark_asked(conn, [payment.id for payment in waiting], now)
+    return found
+
+
+async def _asked(api: AsaasApi | PagBankApi, place: Place, waiting: list[Payment], now: datetime) -> Comparison:
     ahead = []
     for payment in waiting:
         try:
@@ -116,8 +137,8 @@ async def _pending(db: Database, api: PagBankApi, place: Place, since: datetime,
         except NotAtProvider:
             continue
         if _is_ahead(state, payment):
-            ahead.append(state)
-    return Comparison(len(waiting), [_event(place, _notice(state), now) for state in ahead])
+            ahead.append(_notice(state, payment))
+    return Comparison(len(waiting), [_event(place, notice, now) for notice in ahead])
 
 
 async def _pages(db: Database, api: PagBankApi, place: Place, since: datetime, now: datetime) -> Comparison:
@@ -146,12 +167,19 @@ def _is_ahead(state: PaymentState, ours: Payment) -> bool:
     """Whether the provider knows more of the payment than we do; one that is under review was seen."""
     if ours.review_reason is not None:
         return False
-    return state.status in NEXT[ours.status] or state.refunded_cents > ours.refunded_cents
+    is_further = state.status in NEXT[ours.status] or state.refunded_cents > ours.refunded_cents
+    # A refund that failed leaves no other trace where it had not been done.
+    return is_further or returns(ours, state) or any(refund.status == "failed" for refund in state.refunds)
 
 
-def _notice(state: PaymentState) -> Notice:
+def _notice(state: PaymentState, ours: Payment | None) -> Notice:
+    named = [state.external_id, state.status.value, state.refunded_cents]
+    if failures := sum(refund.status == "failed" for refund in state.refunds):
+        named.append(failures)
+    if ours is not None and returns(ours, state):  # it was so before: what it is now is another event
+        named.append(f"v{ours.version}")
     return Notice(
-        event_id=f"reconciled:{state.external_id}:{state.status.value}:{state.refunded_cents}",
+        event_id=":".join(["reconciled", *map(str, named)]),
         type="payment.reconciled",
         kind="payment",
         object_external_id=state.external_id,

@@ -15,6 +15,7 @@ from billing.usecases.fail_payment import fail_payment
 from billing.usecases.note_order import note_order
 from billing.usecases.return_money import return_money
 from billing.usecases.settle_invoice import settle_invoice
+from billing.usecases.settle_refunds import settle_refunds
 from bus.outbox import Telling, tell_many
 from chassis.db import Connection
 
@@ -48,9 +49,12 @@ async def receive_payment(
     after = payments.observe(before, seen, asked_at=asked_at, now=now)
     if after == before:
         return before
+    failed = await settle_refunds(conn, before, after, seen, now=now)
     reason = await _misfit(conn, before, after, seen, invoice)
     if reason is not None:
         return await _put_under_review(conn, before, reason, now)
+    if failed and after.version == before.version:
+        after = msgspec.structs.replace(after, version=before.version + 1, updated_at=now)
     await store.payments.update_payment(conn, tenant_id, after)
     # Invoice and order stand in the timeline before what is told of the payment, as they were locked.
     if after.is_settled and not before.is_settled:
@@ -67,9 +71,9 @@ async def receive_payment(
         order = await store.orders.find_order(conn, tenant_id, order.id) if order else None
     elif after.status is PaymentStatus.FAILED and before.status is not PaymentStatus.FAILED:
         await fail_payment(conn, invoice, order=order, reason=after.failure_reason, now=now)
-    if after.refunded_cents > before.refunded_cents and after.review_reason is None:
+    if after.refunded_cents != before.refunded_cents and after.review_reason is None:
         await return_money(conn, invoice, after, order=order, now=now)
-    told = changes(before, after, invoice.subscription_id, now)
+    told = changes(before, after, failed, invoice.subscription_id, now)
     await tell_many(
         conn,
         [Telling(event=event, aggregate_id=after.id, tenant_id=tenant_id, version=after.version) for event in told],
