@@ -161,6 +161,29 @@ def test_called_back_tokens_and_closed_tenants() -> None:
     book.check_subject(subject, HERE, issued + 5)
 
 
+def test_somebody_who_is_shut_out_everywhere_is_out_of_tenants_that_nobody_named() -> None:
+    """Also by a token without `iat`, which no time calls back: the Go core's."""
+    book = AccessBook(expects_snapshot=True)
+    book.load(snapshot())
+    subject, issued = str(UUID(int=7)), int(NOW.timestamp())
+    everywhere: dict[str, Any] = {"tenant_id": PLATFORM_TENANT_ID, "tokens_valid_from": NOW}
+    apply(book, user_event(UserDisabled, **everywhere, status="suspended"))
+    apply(book, user_event(UserUpdated))  # a tenant's own word about its member does not let them in again
+    for tenant in (HERE, UUID(OTHER_TENANT), None):
+        for issued_at in (issued + 9, None):
+            with pytest.raises(Unauthenticated):
+                book.check_subject(subject, tenant, issued_at)
+    apply(book, user_event(UserUpdated, **everywhere, status="active"))
+    for tenant in (HERE, UUID(OTHER_TENANT), None):
+        book.check_subject(subject, tenant, None)
+    apply(book, user_event(UserDisabled, status="inactive"))
+    with pytest.raises(Unauthenticated):
+        book.check_subject(subject, HERE, issued)
+    apply(book, user_event(UserUpdated, **everywhere, status="active"))
+    with pytest.raises(Unauthenticated):
+        book.check_subject(subject, HERE, issued)
+
+
 class TenantsService:
     """Answers the snapshot and takes uses, as the tenants service does; records who asked."""
 

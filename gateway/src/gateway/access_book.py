@@ -159,7 +159,8 @@ class AccessBook:
             case events.UserEvent():
                 subject = str(event.user_id)
                 self._call_back(subject, int(event.tokens_valid_from.timestamp()), None)
-                here = (subject, event.tenant_id)
+                # The nil tenant's is about the person everywhere.
+                here = (subject, None if event.tenant_id == PLATFORM_TENANT_ID else event.tenant_id)
                 (self._disabled.add if event.status in _DISABLED else self._disabled.discard)(here)
         self.on_change()
 

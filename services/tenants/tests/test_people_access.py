@@ -48,6 +48,8 @@ PLATFORM_ONLY: list[tuple[str, str, dict[str, Any] | None]] = [
     ("GET", "/admin/tenants", None),
     ("POST", "/tenants/{tenant}/suspend", {"reason": "abuse"}),
     ("POST", "/tenants/{tenant}/reactivate", {"reason": "sorry"}),
+    ("POST", "/users/{user}/suspend", {"reason": "abuse"}),
+    ("POST", "/users/{user}/reactivate", {"reason": "sorry"}),
 ]
 
 

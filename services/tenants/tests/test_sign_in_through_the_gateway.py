@@ -1,10 +1,12 @@
 """The whole way of a browser: over sockets, through the gateway, with cookies that only known pages may use."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
+import pytest
 import pytest_asyncio
 
 from chassis.db import Database
@@ -14,7 +16,7 @@ from tenants.app import build
 from testkit.embedded.process import free_port
 from testkit.tokens import Identities
 
-from .sign_in_records import PASSWORD, an_owner
+from .sign_in_records import PASSWORD, a_member, a_tenant, a_user, an_owner
 
 APP = "https://app.example.com"
 LOGIN = {"email": "ana@example.com", "password": PASSWORD}
@@ -33,9 +35,11 @@ class Edge:
 
 
 @pytest_asyncio.fixture
-async def edge(service_env: Any, identities: Identities) -> AsyncIterator[Edge]:
+async def edge(request: pytest.FixtureRequest, service_env: Any, identities: Identities) -> AsyncIterator[Edge]:
+    """Without a relay, unless a test asks for the role `all`."""
+    role = getattr(request, "param", "api")
     env = await service_env(
-        "tenants", JWT_SECRET=identities.jwt_secret, COOKIE_SECURE="false", ROLE="api", SHUTDOWN_GRACE_S="3"
+        "tenants", JWT_SECRET=identities.jwt_secret, COOKIE_SECURE="false", ROLE=role, SHUTDOWN_GRACE_S="3"
     )
     port = free_port()
     gateway = build_gateway(
@@ -218,3 +222,45 @@ async def test_one_account_is_one_however_it_is_written(edge: Edge) -> None:
         assert [await at(n) for n in range(7)] == [401] * 7
         assert sorted(await asyncio.gather(*(at(n) for n in range(20)))) == [401] + [429] * 19
         assert (await client.post("/auth/login", json=LOGIN)).status_code == 429
+
+
+@pytest.mark.parametrize("edge", ["all"], indirect=True)
+async def test_who_is_shut_out_is_out_everywhere_within_two_seconds(edge: Edge) -> None:
+    ana, acme = await an_owner(edge.db)
+    other = await a_tenant(edge.db, "other")
+    await a_member(edge.db, ana, other, "user")
+    await a_user(edge.db, "root@example.com", is_platform_admin=True)
+    async with edge.browser(None) as client:
+
+        async def signed_in(email: str, tenant: Any = None) -> dict[str, str]:
+            body = {"email": email, "password": PASSWORD} | ({"tenantId": str(tenant)} if tenant else {})
+            data = (await client.post("/auth/login", json=body)).json()["data"]
+            return {"Authorization": f"Bearer {data['accessToken']}", "refresh": data["refreshToken"]}
+
+        sessions = [await signed_in("ana@example.com", home.tenant_id) for home in (acme, other)]
+        root = await signed_in("root@example.com")
+        tokens = [{"Authorization": session["Authorization"]} for session in (*sessions, root)]
+
+        async def seen() -> list[int]:
+            return [(await client.get("/auth/me", headers=token)).status_code for token in tokens]
+
+        async def told(verb: str) -> int:
+            path = f"/users/{ana.id}/{verb}"
+            return (await client.post(path, json={"reason": "abuse"}, headers=tokens[2])).status_code
+
+        assert await seen() == [200, 200, 200]
+        assert await told("suspend") == 200
+        began = time.monotonic()
+        while await seen() != [401, 401, 200]:
+            assert time.monotonic() - began < 2.0, "their tokens still work"
+        for session in sessions:
+            assert (await client.post("/auth/refresh", json={"refreshToken": session["refresh"]})).status_code == 401
+        refused = await client.post("/auth/login", json=LOGIN)
+        assert (refused.status_code, refused.json()["message"]) == (403, "Account is not active")
+        assert await told("reactivate") == 200
+        began = time.monotonic()
+        while True:  # a new token is good, the old ones stay called back
+            tokens[1] = {"Authorization": (await signed_in("ana@example.com"))["Authorization"]}
+            if await seen() == [401, 200, 200]:
+                break
+            assert time.monotonic() - began < 4.0, "they cannot come in again"

@@ -44,6 +44,8 @@ _PEOPLE: Final = (
     Row("GET", "/users/{id}", _USERS_READ),
     Row("PUT PATCH DELETE", "/users/{id}", _USERS_WRITE),
     Row("POST", "/users/{id}/resend-welcome-email", _USERS_WRITE),
+    Row("POST", "/users/{id}/suspend", PLATFORM_ADMIN),
+    Row("POST", "/users/{id}/reactivate", PLATFORM_ADMIN),
     Row("POST", "/tenants", USER),
     Row("GET", "/tenants", PLATFORM_ADMIN),
     Row("GET", "/admin/tenants", PLATFORM_ADMIN),

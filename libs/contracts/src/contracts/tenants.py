@@ -45,7 +45,8 @@ class TenantClosed(TenantEvent, frozen=True, kw_only=True, tag="tenants.tenant.c
 class UserEvent(Event, frozen=True, kw_only=True):
     """A person in a tenant, after the change. `email` is lower case; `role` is the one they have in `tenant_id`.
 
-    Access tokens issued to them before `tokens_valid_from` are good for nothing any more.
+    `status` is the narrower of here and everywhere; under the nil tenant it is the one everywhere. Access tokens issued
+    to them before `tokens_valid_from` are good for nothing any more.
     """
 
     tenant_id: UUID

@@ -1,6 +1,7 @@
 """The tenants service over HTTP, by noun; ends in ROUTES."""
 
 from tenants.api import (
+    accounts,
     api_keys,
     audit,
     auth,
@@ -21,6 +22,7 @@ ROUTES = [
     *second_factor.ROUTES,
     *me.ROUTES,
     *users.ROUTES,
+    *accounts.ROUTES,
     *external.ROUTES,
     *tenants.ROUTES,
     *members.ROUTES,

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import msgspec
 
+from contracts.errors import Conflict
 from contracts.tenants import UserCreated, UserDisabled, UserEvent, UserUpdated
 
 
@@ -156,24 +157,46 @@ def new_membership(
     )
 
 
+def refuse_to_suspend(user: User) -> None:
+    """Nothing for who can be shut out everywhere. Raises Conflict for who is already, or was erased."""
+    if user.status in (UserStatus.SUSPENDED, UserStatus.ERASED):
+        raise Conflict(f"This account is {user.status.value}.", code="wrong_state")
+
+
+def let_in_again(user: User) -> User:
+    """A suspended person as one who may come in, once the mailbox and the password are known to be theirs.
+
+    Who had not got that far before has to do so now. Raises Conflict for one who is not suspended.
+    """
+    if user.status is not UserStatus.SUSPENDED:
+        raise Conflict(f"This account is {user.status.value}.", code="wrong_state")
+    is_known = user.password_hash is not None and user.email_verified_at is not None
+    return msgspec.structs.replace(user, status=UserStatus.ACTIVE if is_known else UserStatus.PENDING)
+
+
 def user_event(
-    before: Membership | None, after: Membership, *, tokens_valid_from: datetime, now: datetime
+    before: Membership | None, after: Membership, *, user: User, tokens_valid_from: datetime, now: datetime
 ) -> UserEvent | None:
-    """What is told of a membership that was `before` and is `after`; None when nothing changed."""
+    """What is told of a membership that was `before` and is `after`; None when nothing changed.
+
+    Whoever is shut out everywhere is so here, whatever the membership says.
+    """
     if before == after:
         return None
+    is_out_everywhere = user.status in (UserStatus.INACTIVE, UserStatus.SUSPENDED)
     facts: dict[str, Any] = {
         "tenant_id": after.tenant_id,
         "user_id": after.user_id,
         "email": after.email or "",
         "name": after.name,
         "role": after.role,
-        "status": after.status.value,
+        "status": user.status.value if is_out_everywhere else after.status.value,
         "tokens_valid_from": tokens_valid_from,
         "occurred_at": now,
     }
     if before is None:
         return UserCreated(**facts)
-    if after.status in (MemberStatus.INACTIVE, MemberStatus.SUSPENDED) and before.status is not after.status:
+    is_out_here = after.status in (MemberStatus.INACTIVE, MemberStatus.SUSPENDED) and before.status is not after.status
+    if is_out_everywhere or is_out_here:
         return UserDisabled(**facts)
     return UserUpdated(**facts)

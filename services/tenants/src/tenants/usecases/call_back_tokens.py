@@ -10,10 +10,11 @@ from tenants.domain.people import User, next_second
 from tenants.usecases.tell_person import tell_person
 
 
-async def call_back_tokens(conn: Connection, user: User, *, why: str, now: datetime) -> User:
+async def call_back_tokens(conn: Connection, user: User, *, why: str, now: datetime, everywhere: bool = False) -> User:
     """The person as stored, with what else of `user` has changed; the edge hears of it by the events.
 
-    For a platform transaction that holds the user's row.
+    `everywhere`: what has changed is true of the person in every tenant, also in those that are yet to come. For a
+    platform transaction that holds the user's row.
     """
     stored = msgspec.structs.replace(
         user,
@@ -23,5 +24,5 @@ async def call_back_tokens(conn: Connection, user: User, *, why: str, now: datet
     )
     await store.users.update_user(conn, stored)
     await store.sessions.mark_families_revoked(conn, user.id, why, now)
-    await tell_person(conn, stored, now=now)
+    await tell_person(conn, stored, now=now, everywhere=everywhere)
     return stored

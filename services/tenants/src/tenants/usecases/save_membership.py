@@ -32,7 +32,7 @@ async def save_membership(
                 conn,
                 msgspec.structs.replace(user, tokens_valid_from=valid_from, version=user.version + 1, updated_at=now),
             )
-    event = user_event(before, stored, tokens_valid_from=valid_from, now=now)
+    event = user_event(before, stored, user=user, tokens_valid_from=valid_from, now=now)
     if event is not None:
         await tell(conn, event, tenant_id=stored.tenant_id, aggregate_id=stored.user_id, version=stored.version)
     return stored

@@ -7,17 +7,18 @@ import msgspec
 from bus.outbox import tell
 from chassis.db import Connection
 from contracts.tenancy import PLATFORM_TENANT_ID
-from contracts.tenants import UserUpdated
+from contracts.tenants import UserDisabled, UserUpdated
 from tenants import store
-from tenants.domain.people import User, user_event
+from tenants.domain.people import User, UserStatus, user_event
 from tenants.domain.sign_in import GUEST, SUPERADMIN
 
 
-async def tell_person(conn: Connection, user: User, *, now: datetime) -> None:
+async def tell_person(conn: Connection, user: User, *, now: datetime, everywhere: bool = False) -> None:
     """One event for each membership; for whoever has a seat without a tenant, one of the nil tenant.
 
-    The memberships' versions grow, so that nobody drops the event as old. For a platform transaction that holds the
-    user's row: persons are locked before their memberships, everywhere.
+    That one is about the person everywhere; `everywhere` tells it of anybody. The memberships' versions grow, so that
+    nobody drops the event as old. For a platform transaction that holds the user's row: persons are locked before their
+    memberships, everywhere.
     """
     belongings = await store.users.list_belongings(conn, user.id)
     for one in belongings:
@@ -26,11 +27,12 @@ async def tell_person(conn: Connection, user: User, *, now: datetime) -> None:
             continue
         after = msgspec.structs.replace(before, version=before.version + 1, updated_at=now)
         await store.memberships.update_membership(conn, after.tenant_id, after)
-        event = user_event(before, after, tokens_valid_from=user.tokens_valid_from, now=now)
+        event = user_event(before, after, user=user, tokens_valid_from=user.tokens_valid_from, now=now)
         assert event is not None
         await tell(conn, event, tenant_id=after.tenant_id, aggregate_id=user.id, version=after.version)
-    if user.is_platform_admin or not belongings:
-        event = UserUpdated(
+    if everywhere or user.is_platform_admin or not belongings:
+        kind = UserDisabled if user.status in (UserStatus.INACTIVE, UserStatus.SUSPENDED) else UserUpdated
+        event = kind(
             tenant_id=PLATFORM_TENANT_ID,
             user_id=user.id,
             email=user.email or "",
