@@ -26,7 +26,7 @@ from billing.usecases.request_charge import request_charge
 from chassis.clock import utc_now
 from chassis.db import Database, transaction
 from chassis.secrets import SecretBox
-from testkit.fake_http import Fault
+from testkit.fake_http import Fault, Request
 
 from .records import a_customer, an_invoice, an_order
 from .shop import Shop, a_shop
@@ -129,7 +129,10 @@ async def pix_order(shop: Shop, box: SecretBox, provider: Provider) -> Order:
 
 async def test_what_could_still_be_paid_is_withdrawn(shop: Shop) -> None:
     stripe, asaas = await shop.sell(), await shop.sell(provider=Provider.ASAAS)
+    pagbank = await shop.sell(provider=Provider.PAGBANK, is_recurring=False)
     await expire(shop)
+    assert pagbank.external_id is not None
+    assert shop.pagbank.world.checkout(pagbank.external_id)["status"] == "INACTIVE"
     assert stripe.external_id is not None
     assert shop.stripe.world.get("checkout.session", stripe.external_id)["status"] == "expired"
     assert asaas.external_id is not None
@@ -137,22 +140,24 @@ async def test_what_could_still_be_paid_is_withdrawn(shop: Shop) -> None:
 
 
 async def test_a_page_that_was_paid_is_paid(shop: Shop) -> None:
-    """No webhook ever came: Stripe's page and Asaas' payment are asked after before the order ends."""
+    """No webhook ever came: the pages and Asaas' payment are asked after before the order ends."""
     stripe, asaas = await shop.sell(), await shop.sell(provider=Provider.ASAAS)
+    pagbank = await shop.sell(provider=Provider.PAGBANK, is_recurring=False)
     assert stripe.external_id is not None
     shop.stripe.pay(stripe.external_id)
     [first] = shop.asaas.payments_of(str(asaas.id))
     shop.asaas.pay(first["id"])
+    shop.pagbank.pay_checkout(str(pagbank.external_id))
     counts = await asyncio.gather(*(expire(shop) for _ in range(2)))
     assert sum(count["failed"] + count["done"] for count in counts) == 0
-    for order in (stripe, asaas):
+    for order in (stripe, asaas, pagbank):
         rows = await shop.rows(order)
         assert rows.order.status is OrderStatus.PAID
         assert [invoice.status for invoice in rows.invoices] == [InvoiceStatus.PAID]
         assert [payment.status for payment in rows.payments] == [PaymentStatus.PAID]
         assert rows.subscription is not None
         assert rows.subscription.status is SubscriptionStatus.ACTIVE
-        assert rows.subscription.external_id is not None
+        assert (rows.subscription.external_id is None) == (order is pagbank), "PagBank's cycle is ours"
         told = await shop.told_types(order)
         assert told.count("order.paid") == 1
         assert "order.failed" not in told
@@ -169,6 +174,50 @@ async def test_a_page_whose_bank_has_not_decided_waits(shop: Shop) -> None:
     shop.stripe.settle_async(order.external_id)
     await expire(shop, days=4)
     assert (await shop.rows(order)).order.status is OrderStatus.PAID
+
+
+async def test_a_page_at_pagbank_may_be_paid_while_it_is_being_closed(shop: Shop) -> None:
+    order = await shop.sell(provider=Provider.PAGBANK, is_recurring=False)
+
+    def pay_first(request: Request) -> bool:
+        if request.path.endswith("/inactivate"):
+            shop.pagbank.pay_checkout(str(order.external_id))
+        return False
+
+    shop.pagbank.server.faulty, shop.pagbank.server.faults = pay_first, [Fault.FAIL_500]
+    assert (await expire(shop))["done"] == 0
+    rows = await shop.rows(order)
+    assert (rows.order.status, [one.status for one in rows.payments]) == (OrderStatus.PAID, [PaymentStatus.PAID])
+
+
+@pytest.mark.parametrize("is_paid", [True, False])
+async def test_a_card_that_pagbank_looks_into_is_waited_for(shop: Shop, is_paid: bool) -> None:
+    order = await shop.sell(provider=Provider.PAGBANK, is_recurring=False)
+    tried = shop.pagbank.analyse_checkout(str(order.external_id))
+    assert (await expire(shop))["done"] == 0
+    assert (await shop.rows(order)).order.status is OrderStatus.PENDING
+    assert (await expire(shop))["seen"] == 0  # others have their turn meanwhile
+    charge = shop.pagbank.order(tried)["charges"][0]
+    if is_paid:
+        shop.pagbank.pay(tried)
+    else:
+        charge["status"] = "DECLINED"
+    await expire(shop, days=4)
+    ended = (await shop.rows(order)).order
+    assert ended.status is (OrderStatus.PAID if is_paid else OrderStatus.FAILED)
+
+
+async def test_a_code_of_a_page_that_nobody_paid_ends_with_it(shop: Shop) -> None:
+    order = await shop.sell(provider=Provider.PAGBANK, is_recurring=False)
+    tried = shop.pagbank.world.try_checkout(str(order.external_id))["id"]
+    assert (await expire(shop)) == DONE
+    assert (await shop.rows(order)).order.status is OrderStatus.CANCELLED
+    shop.pagbank.pay(tried)
+    shop.clock = lambda: utc_now() + timedelta(days=4)
+    await shop.deliver_pagbank(tried)
+    rows = await shop.rows(order)
+    assert rows.order.status is OrderStatus.CANCELLED
+    assert [bool(one.review_reason) for one in rows.payments] == [True], "money that comes after all is for a person"
 
 
 async def test_a_provider_that_is_away_ends_no_order(shop: Shop) -> None:

@@ -100,6 +100,10 @@ class FakePagBank:
         """The payer pays a checkout; the id of the order that comes of it."""
         return str(self.world.pay_checkout(checkout_id, method)["id"])
 
+    def analyse_checkout(self, checkout_id: str) -> str:
+        """A card is given on a checkout's page and looked into; the id of the order, which `pay` decides."""
+        return str(self.world.analyse_checkout(checkout_id)["id"])
+
     def decline(self, order_id: str) -> str:
         """A card is refused; the charge's id."""
         return str(self.world.decline(order_id)["id"])

@@ -77,6 +77,8 @@ class Api:
                 return world.add_checkout(_checkout(_body(request)))
             case "GET", ["checkouts", checkout_id]:
                 return world.checkout(checkout_id)
+            case "POST", ["checkouts", checkout_id, "inactivate"]:
+                return world.inactivate_checkout(checkout_id)
         raise not_found()
 
 

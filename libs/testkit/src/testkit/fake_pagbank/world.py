@@ -110,7 +110,7 @@ class World:
         charges = order.setdefault("charges", [])
         if any(charge["status"] not in OPEN for charge in charges):
             raise refused("order_already_paid")
-        waiting = next((charge for charge in charges if charge["status"] == "WAITING"), None)
+        waiting = next((charge for charge in charges if charge["status"] in ("WAITING", "IN_ANALYSIS")), None)
         charge = waiting or self._add_charge(order, method)
         if amount_cents is not None:
             charge["amount"]["value"] = amount_cents
@@ -125,11 +125,24 @@ class World:
         return charge
 
     def pay_checkout(self, checkout_id: str, method: str = "PIX") -> Object:
-        """The payer pays on the page: an order with the checkout's reference comes of it."""
+        """The payer pays on the page."""
+        order = self.try_checkout(checkout_id)
+        self.checkout(checkout_id)["status"] = "PAID"
+        self.pay(order["id"], method)
+        return order
+
+    def analyse_checkout(self, checkout_id: str) -> Object:
+        """The payer gives a card on the page, and PagBank looks into it before it says whether that is paid."""
+        order = self.try_checkout(checkout_id)
+        self._add_charge(order, "CREDIT_CARD")["status"] = "IN_ANALYSIS"
+        self.notify(order)
+        return order
+
+    def try_checkout(self, checkout_id: str) -> Object:
+        """An order with the checkout's reference, for what its payer tries on the page."""
         checkout = self.checkout(checkout_id)
         if checkout["status"] != "ACTIVE":
             raise refused("checkout_not_active")
-        checkout["status"] = "PAID"
         order = self.add_order(
             {
                 "reference_id": checkout.get("reference_id"),
@@ -139,8 +152,7 @@ class World:
                 "notification_urls": checkout.get("payment_notification_urls", []),
             }
         )
-        checkout["orders"] = [{"id": order["id"]}]
-        self.pay(order["id"], method)
+        checkout.setdefault("orders", []).append({"id": order["id"]})
         return order
 
     def decline(self, order_id: str, method: str = "CREDIT_CARD") -> Object:
@@ -156,6 +168,14 @@ class World:
         checkout = self.checkout(checkout_id)
         checkout["status"] = "EXPIRED"
         self.emit(checkout, checkout.get("notification_urls", []))
+
+    def inactivate_checkout(self, checkout_id: str) -> Object:
+        """The seller closes the page."""
+        checkout = self.checkout(checkout_id)
+        if checkout["status"] != "ACTIVE":
+            raise refused("checkout_not_active")
+        checkout["status"] = "INACTIVE"
+        return checkout
 
     def cancel(self, charge_id: str, amount_cents: int, key: str | None = None) -> Object:
         """Withdraws a waiting charge, or gives back some or all of a paid one."""

@@ -102,8 +102,8 @@ class PagBankApi:
 
     async def get_checkout(self, checkout_id: str) -> CheckoutState:
         """A checkout as it stands; it is complete only when an order of it is paid. Raises NotAtProvider."""
-        checkout = read(await self._connection.ask("GET", path("checkouts", checkout_id)), _Checkout)
-        orders = [await self.get_order(order.id) for order in checkout.orders[:_MOST_ORDERS]]
+        checkout = await self._checkout(checkout_id)
+        orders = await self._orders(checkout)
         paid = next((order for order in orders if order.status is PaymentStatus.PAID), None)
         is_over = checkout.status in ("EXPIRED", "INACTIVE")
         return CheckoutState(
@@ -116,6 +116,14 @@ class PagBankApi:
             payment_external_id=paid.external_id if paid else None,
             completed_at=paid.paid_at if paid else None,
         )
+
+    async def list_checkout_payments(self, checkout_id: str) -> list[PaymentState]:
+        """What was tried on a checkout's page, paid or not. Raises NotAtProvider."""
+        return await self._orders(await self._checkout(checkout_id))
+
+    async def close_checkout(self, checkout_id: str, *, key: str) -> None:
+        """Nothing can be begun on the page any more. Raises ProviderRefused for one that is paid, or over already."""
+        await self._connection.ask("POST", path("checkouts", checkout_id, "inactivate"), json={}, key=key)
 
     async def create_charge(self, request: ChargeRequest, *, key: str) -> ChargeCreated:
         """An order with a PIX code or a boleto; its `external_id` is the order's.
@@ -216,6 +224,12 @@ class PagBankApi:
             await self._connection.ask("GET", "/public-keys", params={"type": "webhook"})
         except NotAtProvider:
             return
+
+    async def _checkout(self, checkout_id: str) -> _Checkout:
+        return read(await self._connection.ask("GET", path("checkouts", checkout_id)), _Checkout)
+
+    async def _orders(self, checkout: _Checkout) -> list[PaymentState]:
+        return [await self.get_order(order.id) for order in checkout.orders[:_MOST_ORDERS]]
 
     async def _charge(self, external_id: str) -> Charge | None:
         if external_id.startswith("CHAR_"):

@@ -11,7 +11,15 @@ from billing.accounts import Accounts, Api
 from billing.asaas_api import AsaasApi
 from billing.domain.orders import Order, OrderStatus
 from billing.domain.payments import SETTLING
-from billing.domain.providers import CheckoutState, NotAtProvider, ProviderMisconfigured, ProviderRefused
+from billing.domain.providers import (
+    CheckoutState,
+    Method,
+    NotAtProvider,
+    ProviderMisconfigured,
+    ProviderRefused,
+)
+from billing.domain.providers import PaymentStatus as P
+from billing.pagbank_api import PagBankApi
 from billing.stripe_api import StripeApi
 from billing.usecases.apply_checkout import apply_checkout
 from billing.usecases.apply_payment import apply_payment
@@ -27,6 +35,7 @@ _BATCH: Final = 100
 _ASK_AGAIN_AFTER: Final = timedelta(minutes=10)
 #: How long a page that was completed and is not paid is left to its payer's bank before it is looked at again.
 _WAIT_FOR_BANK: Final = timedelta(hours=6)
+_CARDS: Final = (Method.CARD, Method.DEBIT_CARD)
 
 
 class _Page(msgspec.Struct, frozen=True):
@@ -67,13 +76,16 @@ async def _ask(db: Database, accounts: Accounts, order: Order, clock: Clock) -> 
             api = await accounts.open(conn, order.tenant_id, order.account_id, order.provider)
     except ProviderMisconfigured:
         return True  # the account is gone: nobody is left to ask
-    is_over = True  # PagBank's pages are not listed: what was paid on one is a payment that we know
+    is_over = True
     if await _had_page(db, order):
         if isinstance(api, StripeApi):
             is_over = await _ask_stripe(db, api, order, clock)
         elif isinstance(api, AsaasApi):
             is_over = await _ask_asaas(db, api, order, clock)
-    await _ask_payments(db, accounts, api, order, clock)
+        else:
+            is_over = await _ask_pagbank(db, api, order, clock)
+    if is_over:
+        await _ask_payments(db, accounts, api, order, clock)
     return is_over
 
 
@@ -155,6 +167,43 @@ async def _ask_asaas(db: Database, api: AsaasApi, order: Order, clock: Clock) ->
 
 async def _cancel(api: AsaasApi, page: _Page) -> _Withdrawn:
     await api.cancel_subscription(page.external_id)
+    return _Withdrawn()
+
+
+async def _ask_pagbank(db: Database, api: PagBankApi, order: Order, clock: Clock) -> bool:
+    """Whether nothing can be paid there any more: the page is closed, by us if need be, and every try on it is known.
+
+    A card that PagBank still looks into is waited for; a code or slip of the page is withdrawn with the payments.
+    """
+    if order.external_id is None:
+        return True  # the page's answer was lost: nobody was shown it, and PagBank finds none by our reference
+    try:
+        page = await api.get_checkout(order.external_id)
+        if page.status == "open":
+            # A refusal says that it was paid, or ended by itself, a moment ago: what follows sees which.
+            with suppress(ProviderRefused):
+                await call_provider(
+                    db,
+                    order.tenant_id,
+                    provider=order.provider,
+                    account_id=order.account_id,
+                    operation="expire_checkout",
+                    key=f"expire-{order.id}",
+                    params=_Page(page.external_id),
+                    ask=lambda wanted, key: _close(api, wanted, key),
+                    answer=_Withdrawn,
+                    clock=clock,
+                )
+        tries = await api.list_checkout_payments(order.external_id)
+    except NotAtProvider:
+        return True
+    for seen in tries:
+        await apply_payment(db, api, order.provider, order.account_id, seen.external_id, clock=clock)
+    return not any(seen.status in SETTLING or (seen.status is P.PENDING and seen.method in _CARDS) for seen in tries)
+
+
+async def _close(api: PagBankApi, page: _Page, key: str) -> _Withdrawn:
+    await api.close_checkout(page.external_id, key=key)
     return _Withdrawn()
 
 
