@@ -11,6 +11,7 @@ from contracts.tenants import PaymentClaimed
 #: What an order says it came by that was made for a claim.
 CLAIM: Final = "claim"
 USED: Final = "another claim used the session"
+UNKNOWN: Final = "no such session"
 #: Where the site's own sessions say which plan they are of; seed 002's text and its code differ.
 _PLAN_NAMES: Final = ("plan_id", "planId")
 

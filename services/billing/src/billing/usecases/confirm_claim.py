@@ -9,7 +9,7 @@ import msgspec
 from billing import store
 from billing.accounts import Accounts
 from billing.domain import orders
-from billing.domain.claims import USED, why_not_order, why_not_page
+from billing.domain.claims import UNKNOWN, USED, why_not_order, why_not_page
 from billing.domain.customers import PLATFORM_ACCOUNT
 from billing.domain.orders import Order, OrderStatus
 from billing.domain.providers import CheckoutState, Interval, NotAtProvider, Provider
@@ -48,16 +48,19 @@ async def confirm_claim(
     """Told: billing.order.paid with the claim's id, once the money is known of; else billing.claim.refused, and
     billing.order.failed for an order of ours that is over.
 
-    A session is used by one claim. Of our own order it is the order's tenant that is told. Of a session that no order
-    of ours is for, an order is made under the claim's tenant, and what Stripe says of it settles that; an attested
-    claim of an unknown session is believed, for the plan's price. An order that is not paid yet bears the claim's id
-    from now on: should it be paid after all, that is told with it. Stripe is asked with no transaction open. The same
-    message twice, or several at once, have one effect.
+    A session is used by one claim. That of another tenant's order is refused at once, in the words of one that nobody
+    knows. Of a session that no order of ours is for, an order is made under the claim's tenant, and what Stripe says of
+    it settles that; an attested claim of an unknown session is believed, for the plan's price. An order that is not
+    paid yet bears the claim's id from now on: should it be paid after all, that is told with it. Stripe is asked with no
+    transaction open. The same message twice, or several at once, have one effect.
 
     Raises ProviderMisconfigured without a Stripe account to ask, ProviderUnavailable when it does not answer.
     """
     for _ in range(_ROUNDS):
         found = await _located(db, claim.session_id)
+        if found is not None and found[1].tenant_id != claim.tenant_id:
+            await _refuse(db, claim, UNKNOWN, message_id, clock())
+            return
         if found is not None:
             await _answer_for(db, accounts, claim, found, message_id, clock)
             return
@@ -66,7 +69,7 @@ async def confirm_claim(
             try:
                 page, interval = await _seen(accounts, claim.session_id)
             except NotAtProvider:
-                await _refuse(db, claim, "no such session", message_id, clock())
+                await _refuse(db, claim, UNKNOWN, message_id, clock())
                 return
             if page.reference is not None and await _adopt(db, claim.session_id, page):
                 continue  # our own order, whose page's id was lost
