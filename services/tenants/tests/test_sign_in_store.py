@@ -105,7 +105,7 @@ async def test_families_end_one_by_one_by_tenant_and_all(db: Database) -> None:
         assert await live() == [False, True, False, True, True]
         await store.sessions.mark_families_revoked(conn, user.id, "password_changed", THEN)
         assert await live() == [False, False, False, False, True]
-        await store.sessions.mark_token_used(conn, digests[4], THEN)
+        await store.sessions.mark_token_used(conn, digests[4], b"sealed", THEN)
         spent = await store.sessions.find_family_of_token(conn, digests[4])
         assert spent is not None
         assert spent[1] == THEN

@@ -136,7 +136,9 @@ async def refresh(
     cookie_terms: NamedDependency[CookieTerms],
     data: JSONBody[Refresh | None] = None,
 ) -> Response[Answer[TokenData]]:
-    """Rotates the refresh token. Each is good once, without grace: one that is sent twice ends the sign-in.
+    """Rotates the refresh token. Each is good once: one that comes again after ten seconds ends the sign-in.
+
+    Until then, and while the new one is unspent, it is answered with that same new one: two tabs may refresh at once.
 
     The new tokens also come as cookies where the old one did.
     """

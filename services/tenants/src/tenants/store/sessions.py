@@ -100,9 +100,19 @@ async def move_family(conn: Connection, family_id: UUID, tenant_id: UUID | None)
     await conn.execute("UPDATE refresh_families SET tenant_id = $2 WHERE id = $1", family_id, tenant_id)
 
 
-async def mark_token_used(conn: Connection, token_sha256: bytes, now: datetime) -> None:
-    """The token is spent."""
-    await conn.execute("UPDATE refresh_tokens SET used_at = $2 WHERE token_sha256 = $1", token_sha256, now)
+async def mark_token_used(conn: Connection, token_sha256: bytes, successor: bytes, now: datetime) -> None:
+    """The token is spent; `successor` is the one that took its place, sealed."""
+    await conn.execute(
+        "UPDATE refresh_tokens SET used_at = $3, successor = $2 WHERE token_sha256 = $1", token_sha256, successor, now
+    )
+
+
+async def find_successor(conn: Connection, token_sha256: bytes) -> bytes | None:
+    """The token that took this one's place, sealed; None once it is forgotten."""
+    successor: bytes | None = await conn.fetchval(
+        "SELECT successor FROM refresh_tokens WHERE token_sha256 = $1", token_sha256
+    )
+    return successor
 
 
 async def mark_family_revoked(conn: Connection, family_id: UUID, why: str, now: datetime) -> None:
@@ -255,12 +265,17 @@ async def give_back_tries(conn: Connection, key: bytes) -> None:
 
 
 async def purge(conn: Connection, now: datetime) -> int:
-    """Deletes what has run out: limits, links of 7 days ago, families of 30 days ago; returns how many rows."""
+    """Deletes what has run out: limits, links of 7 days ago, families of 30 days ago; returns how many rows.
+
+    A successor of a refresh token is forgotten after a minute.
+    """
     count: int = await conn.fetchval(
         """
         WITH a AS (DELETE FROM rate_limits WHERE tat < $1 RETURNING 1),
              b AS (DELETE FROM one_time_links WHERE expires_at < $1 - interval '7 days' RETURNING 1),
-             c AS (DELETE FROM refresh_families WHERE expires_at < $1 - interval '30 days' RETURNING 1)
+             c AS (DELETE FROM refresh_families WHERE expires_at < $1 - interval '30 days' RETURNING 1),
+             d AS (UPDATE refresh_tokens SET successor = NULL
+                   WHERE successor IS NOT NULL AND used_at < $1 - interval '1 minute')
         SELECT (SELECT count(*) FROM a) + (SELECT count(*) FROM b) + (SELECT count(*) FROM c)
         """,
         now,

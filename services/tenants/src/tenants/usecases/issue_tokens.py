@@ -20,14 +20,16 @@ async def issue_tokens(
     expires_at: datetime,
     tokens: AccessTokens,
     now: datetime,
+    refresh_token: str | None = None,
 ) -> Session:
-    """The session; of the refresh token only a hash is kept.
+    """The session; of the refresh token only a hash is kept. `refresh_token` is one that the family has already.
 
     The access token is for the seat's tenant and no other, though the person may belong to more: its role and
     permissions are what they are there, and would go with them to any tenant that the token let them select.
     """
-    refresh_token = new_token()
-    await store.sessions.insert_refresh_token(conn, sha256_of(refresh_token), family_id, now)
+    if refresh_token is None:
+        refresh_token = new_token()
+        await store.sessions.insert_refresh_token(conn, sha256_of(refresh_token), family_id, now)
     access_token = tokens.sign(
         user_id=user.id,
         email=user.email or "",
