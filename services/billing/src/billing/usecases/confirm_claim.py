@@ -51,8 +51,8 @@ async def confirm_claim(
     A session is used by one claim. That of another tenant's order is refused at once, in the words of one that nobody
     knows. Of a session that no order of ours is for, an order is made under the claim's tenant, and what Stripe says of
     it settles that; an attested claim of an unknown session is believed, for the plan's price. An order that is not
-    paid yet bears the claim's id from now on: should it be paid after all, that is told with it. Stripe is asked with no
-    transaction open. The same message twice, or several at once, have one effect.
+    paid yet bears the claim's id from now on: should it be paid after all, that is told with it. Stripe is asked with
+    no transaction open. The same message twice, or several at once, have one effect.
 
     Raises ProviderMisconfigured without a Stripe account to ask, ProviderUnavailable when it does not answer.
     """

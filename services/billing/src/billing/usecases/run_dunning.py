@@ -51,22 +51,23 @@ async def _write(
     payment = await store.payments.find_latest_of_invoice(conn, subscription.tenant_id, invoice.id) if invoice else None
     is_payable = payment is not None and (payment.pix_expires_at is None or payment.pix_expires_at > now)
     since = subscription.past_due_since or now
+    variables: dict[str, str | int] = {
+        "name": customer.name or "",
+        "plan": subscription.plan_name,
+        "amount": money_text(
+            invoice.amount_cents if invoice else subscription.amount_cents,
+            invoice.currency if invoice else subscription.currency,
+        ),
+        "url": (invoice.url if invoice else None) or (payment.url if payment else None) or "",
+        "copy_paste": payment.pix_copy_paste or "" if payment and is_payable else "",
+    }
+    if not step.suspends:
+        variables |= {"is_suspended": False, "notices_left": len(policy.days) - step.number}
     await queue_mail(
         conn,
-        "payment_failed",
+        "subscription_suspended" if step.suspends else "payment_failed",
         customer.email,
-        {
-            "name": customer.name or "",
-            "plan": subscription.plan_name,
-            "amount": money_text(
-                invoice.amount_cents if invoice else subscription.amount_cents,
-                invoice.currency if invoice else subscription.currency,
-            ),
-            "url": (invoice.url if invoice else None) or (payment.url if payment else None) or "",
-            "copy_paste": payment.pix_copy_paste or "" if payment and is_payable else "",
-            "is_suspended": step.suspends,
-            "notices_left": len(policy.days) - step.number,
-        },
+        variables,
         name=customer.name,
         tenant_id=None if subscription.sold_by is SoldBy.PLATFORM else subscription.tenant_id,
         about=subscription.id,
