@@ -16,10 +16,13 @@ run: ## install what is missing, start everything, print `ready: http://...`; Ct
 	deploy/local/bootstrap.sh
 	$(PYTHON_BIN) -m runner
 
-test: ## install what is missing, then lint, types, architecture and every test (ARGS="-k name" for some)
+# Each worker starts servers of its own, so given ones have a single worker.
+WORKERS ?= $(if $(TEST_DATABASE_URL)$(TEST_AMQP_URL),0,4)
+
+test: ## install what is missing, then lint, types, architecture and every test (ARGS="-n 0 -k name" for some)
 	AMQP_URL=$${TEST_AMQP_URL:-} deploy/local/bootstrap.sh
 	checked=0; $(MAKE) --no-print-directory .static || checked=$$?; \
-	$(PYTHON_BIN) -m pytest $(ARGS) && exit $$checked
+	$(PYTHON_BIN) -m pytest -n $(WORKERS) $(ARGS) && exit $$checked
 
 check: ## lint, formatting, types, imports, architecture
 	deploy/local/bootstrap.sh no-broker

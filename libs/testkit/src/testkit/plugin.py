@@ -9,10 +9,12 @@ import secrets
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadScopeScheduling
 
 from testkit.databases import Databases
 from testkit.embedded.broker import EmbeddedBroker
@@ -34,6 +36,20 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.load_profile("patient")
+
+
+def _scope(test: str) -> str:
+    """Whole files go to one worker; all journeys to the same one, since they share a running product."""
+    path = test.partition("::")[0]
+    return "tests-e2e" if path.startswith("tests-e2e/") else path
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    """How `pytest -n` shares out the tests; each worker has servers of its own."""
+    scheduler = LoadScopeScheduling(config, log)
+    scheduler._split_scope = _scope
+    return scheduler
 
 
 def _services(root: Path) -> list[str]:
