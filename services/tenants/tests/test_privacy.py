@@ -1,21 +1,30 @@
 """Requests about a person's data: asked for once, done by every service, reported; the audit chain stays whole."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 from uuid import UUID, uuid4
 
 import pytest
 
 from bus.outbox import tell
-from chassis.db import platform_transaction
+from chassis.db import Database, platform_transaction
+from chassis.secrets import SecretBox
 from contracts import billing, mailer
-from contracts.tenants import ErasureRequested
+from contracts.audit import AuditActor, AuditContext
+from contracts.tenancy import PLATFORM_TENANT_ID
+from contracts.tenants import AuditRecorded, ErasureRequested
 from tenants import store
+from tenants.domain.audit import AuditEntry
 from tenants.domain.companies import Tenant, TenantStatus
 from tenants.domain.identifiers import new_id
+from tenants.domain.invitations import Invitation, InvitationStatus
 from tenants.domain.people import Membership, MemberStatus, User, UserStatus
 from tenants.usecases.erase_person import erase_person
+from tenants.usecases.open_entries import open_entries
+from tenants.usecases.record_audit import record_audit
 from tenants.usecases.verify_audit import verify_audit
 from testkit.service import RunningService, until
 
@@ -111,6 +120,101 @@ async def test_an_erasure_reaches_every_service_and_leaves_the_log_whole(start: 
 
     await until(recorded)
     assert (await verify_audit(service.db, tenant)).is_whole
+
+
+def seen_by(subject: UUID, tenant_id: UUID) -> AuditRecorded:
+    return AuditRecorded(
+        tenant_id=tenant_id,
+        action="user.signed_in",
+        occurred_at=NOW,
+        actor=AuditActor(type="user", id=str(subject), name="Ana Lima"),
+        targets=(),
+        context=AuditContext(location="203.0.113.9", user_agent="curl"),
+        metadata={},
+        subject_ref=subject,
+    )
+
+
+async def test_whoever_is_erased_altogether_is_in_no_log_and_in_no_table(
+    db: Database, box: SecretBox, tenant: UUID
+) -> None:
+    """Also in the platform's log and in that of a tenant that they left, and by what is heard of them too late."""
+    service, left = SimpleNamespace(db=db), uuid4()
+    ana, other = user_of("ana.lima@example.com"), user_of("other@example.com")
+    for user in (ana, other):
+        await populate(cast("RunningService", service), tenant, user)
+    logs = (tenant, left, PLATFORM_TENANT_ID)
+
+    async def hear(subject: UUID) -> list[AuditEntry | None]:
+        async with platform_transaction(db) as conn:
+            return [
+                await record_audit(conn, seen_by(subject, log), event_id=uuid4(), service="tenants", box=box, now=NOW)
+                for log in logs
+            ]
+
+    async def opened(entries: list[AuditEntry | None]) -> list[dict[str, Any]]:
+        async with platform_transaction(db) as conn:
+            pairs = zip(logs, entries, strict=True)
+            return [(await open_entries(conn, log, [entry], box=box))[0] for log, entry in pairs if entry is not None]
+
+    early, others = await hear(ana.id), await hear(other.id)
+    assert all(one["location"] == "203.0.113.9" for one in await opened(early))
+    async with platform_transaction(db) as conn:
+        invitation = Invitation(
+            tenant_id=tenant, id=uuid4(), email=ana.email or "", name="Ana Lima", role="user",
+            status=InvitationStatus.OPEN, invited_by="x", expires_at=NOW, created_at=NOW, ended_at=None,
+        )  # fmt: skip
+        await store.invitations.insert_invitation(conn, tenant, invitation)
+        await store.totp.put_secret(conn, ana.id, b"sealed", NOW)
+        await conn.execute(
+            """
+            INSERT INTO payment_claims (tenant_id, id, session_id, user_id, email, name, plan_slug, is_attested,
+                                        is_new_user, is_new_tenant, status, made_by, created_at, expires_at, ended_at)
+            VALUES ($1, $2, 'cs_1', $3, $4, 'Ana Lima', 'pro', false, true, true, 'confirmed', 'x', $5, $5, $5)
+            """,
+            tenant, uuid4(), ana.id, ana.email, NOW,
+        )  # fmt: skip
+        request = ErasureRequested(
+            erasure_id=uuid4(), tenant_id=tenant, user_id=ana.id, email=ana.email or "", occurred_at=NOW
+        )
+        await erase_person(conn, request, now=NOW)
+    late = await hear(ana.id)
+    assert await opened(early) == [{"erased": True}] * 3
+    assert await opened(late) == [{}] * 3
+    assert all(one["location"] == "203.0.113.9" for one in await opened(others)), "nobody else is forgotten"
+    for log in logs:
+        assert (await verify_audit(db, log)).is_whole
+    async with platform_transaction(db) as conn:
+        tables = await conn.fetch("SELECT relname FROM pg_stat_user_tables WHERE schemaname = 'tenants'")
+        for (table,) in tables:
+            rows = await conn.fetch(f"SELECT t::text FROM tenants.{table} t") if table != "migrations" else []
+            found = [row[0] for row in rows if "ana.lima" in row[0] or "Ana Lima" in row[0]]
+            assert found == [], table
+        assert await conn.fetchval("SELECT count(*) FROM totp_secrets") == 0
+
+
+async def test_a_record_that_is_heard_while_its_subject_is_erased_leaves_no_key(
+    db: Database, box: SecretBox, tenant: UUID
+) -> None:
+    ana = user_of("ana.lima@example.com")
+    await populate(cast("RunningService", SimpleNamespace(db=db)), tenant, ana)
+    request = ErasureRequested(
+        erasure_id=uuid4(), tenant_id=tenant, user_id=ana.id, email=ana.email or "", occurred_at=NOW
+    )
+
+    async def hear() -> None:
+        async with platform_transaction(db) as conn:
+            event_id = uuid4()
+            await record_audit(conn, seen_by(ana.id, tenant), event_id=event_id, service="tenants", box=box, now=NOW)
+
+    async with platform_transaction(db) as conn:
+        await erase_person(conn, request, now=NOW)
+        hearing = asyncio.create_task(hear())
+        await asyncio.sleep(0.3)
+        assert not hearing.done(), "it waits for the erasure to be through"
+    await hearing
+    async with platform_transaction(db) as conn:
+        assert await store.audit.find_subject_key(conn, tenant, ana.id) is None
 
 
 async def test_somebody_of_two_tenants_stays_in_the_other(start: Start, tenant: UUID) -> None:

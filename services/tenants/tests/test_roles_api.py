@@ -101,6 +101,7 @@ async def test_nobody_gives_or_takes_by_a_role_what_they_do_not_have(start: Any)
         (staff.owner, {"name": "superadmin"}, 422, "reserved_name"),
         (staff.owner, {"name": "super_admin"}, 422, "reserved_name"),
         (staff.owner, {"name": "platform_admin"}, 422, "reserved_name"),
+        (staff.owner, {"name": "guest"}, 422, "reserved_name"),
         (staff.owner, {"name": "Owner"}, 422, "invalid"),
         (staff.owner, {"name": "owner\n"}, 422, "invalid"),
         (staff.owner, {"name": "a b"}, 422, "invalid"),

@@ -10,8 +10,9 @@ from contracts.errors import FieldError, Forbidden, Invalid
 OWNER: Final = "owner"
 #: What only a key of the platform may hold: to say that a checkout was paid, and to be believed.
 PLATFORM_ONLY: Final = frozenset({"payments:claim", "payments:attest"})
-#: Names that the gateway reads as the platform's administrators. `owner` is what no tenant may lock itself out of.
-RESERVED_NAMES: Final = frozenset({OWNER, "superadmin", "super_admin", "platform_admin"})
+#: Names that the gateway reads as the platform's administrators, and `guest`, as which it knows whoever belongs to no
+#: tenant. `owner` is what no tenant may lock itself out of.
+RESERVED_NAMES: Final = frozenset({OWNER, "superadmin", "super_admin", "platform_admin", "guest"})
 
 
 class Powers(msgspec.Struct, frozen=True, kw_only=True):

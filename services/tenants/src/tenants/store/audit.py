@@ -139,6 +139,25 @@ async def claim_subject_key(conn: Connection, tenant_id: UUID, subject_ref: UUID
     return found
 
 
+async def is_forgotten(conn: Connection, tenant_id: UUID, subject_ref: UUID) -> bool:
+    """Whether the subject was erased, here or everywhere; until the transaction ends it stays as it is answered."""
+    is_gone = await conn.fetchval(
+        "SELECT status = 'erased' FROM users WHERE id = $1 FOR KEY SHARE",  # persons before their memberships
+        subject_ref,
+    )
+    is_gone_here = await conn.fetchval(
+        "SELECT email IS NULL FROM memberships WHERE tenant_id = $1 AND user_id = $2 FOR KEY SHARE",
+        tenant_id,
+        subject_ref,
+    )
+    return bool(is_gone or is_gone_here)
+
+
+async def delete_subject_keys(conn: Connection, subject_ref: UUID) -> None:
+    """Forgets the subject in every tenant's log, and in the platform's."""
+    await conn.execute("DELETE FROM subject_keys WHERE subject_ref = $1", subject_ref)
+
+
 async def delete_subject_key(conn: Connection, tenant_id: UUID, subject_ref: UUID) -> None:
     """Forgets the subject: what was sealed under the key is noise from now on."""
     await conn.execute("DELETE FROM subject_keys WHERE tenant_id = $1 AND subject_ref = $2", tenant_id, subject_ref)

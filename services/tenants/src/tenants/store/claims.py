@@ -54,6 +54,13 @@ async def insert_claim(conn: Connection, tenant_id: UUID, claim: PaymentClaim) -
     )
 
 
+async def erase_claimant(conn: Connection, tenant_id: UUID, user_id: UUID) -> None:
+    """The claims that were made of the person do not name them any more."""
+    await conn.execute(
+        "UPDATE payment_claims SET email = NULL, name = NULL WHERE tenant_id = $1 AND user_id = $2", tenant_id, user_id
+    )
+
+
 async def find_claim(conn: Connection, tenant_id: UUID, claim_id: UUID) -> PaymentClaim | None:
     """The claim, or None."""
     return read(

@@ -90,6 +90,20 @@ async def withdraw_late(conn: Connection, tenant_id: UUID, email: str, now: date
     )
 
 
+async def erase_invited(conn: Connection, tenant_id: UUID, email: str, now: datetime) -> None:
+    """The invitations to the address do not name it any more, and lead nowhere."""
+    await conn.execute(
+        """
+        UPDATE invitations SET email = 'erased', name = NULL, ended_at = COALESCE(ended_at, $3),
+               status = CASE status WHEN 'open' THEN 'withdrawn' ELSE status END
+        WHERE tenant_id = $1 AND email = $2
+        """,
+        tenant_id,
+        email,
+        now,
+    )
+
+
 async def count_open_of_role(conn: Connection, tenant_id: UUID, role: str, now: datetime) -> int:
     """How many open invitations are to that role."""
     count: int = await conn.fetchval(

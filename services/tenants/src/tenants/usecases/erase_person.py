@@ -13,6 +13,7 @@ from tenants.domain.people import MemberStatus, UserStatus, next_second
 from tenants.usecases.save_membership import save_membership
 
 ERASED_NAME: Final = "erased"
+_LINKS: Final = ["set_password", "reset_password", "verify_email", "two_factor"]
 
 
 async def erase_person(conn: Connection, request: ErasureRequested, *, now: datetime) -> None:
@@ -20,8 +21,10 @@ async def erase_person(conn: Connection, request: ErasureRequested, *, now: date
 
     Entries of the audit log stay, since they say what was done and not who it was: LGPD, art. 16, I.
     """
-    erased = ["membership", "audit log: names, addresses, agents"]
+    erased = ["membership", "invitations", "payment claims", "audit log: names, addresses, agents"]
     user = await store.users.find_user(conn, request.user_id)
+    if user is not None:
+        user = await store.users.lock_user(conn, request.user_id)
     member = await store.memberships.lock_membership(conn, request.tenant_id, request.user_id)
     if user is not None and member is not None and member.name != ERASED_NAME:
         blank = msgspec.structs.replace(
@@ -34,6 +37,8 @@ async def erase_person(conn: Connection, request: ErasureRequested, *, now: date
             status=MemberStatus.INACTIVE,
         )
         await save_membership(conn, member, blank, user=user, now=now)
+    await store.invitations.erase_invited(conn, request.tenant_id, request.email, now)
+    await store.claims.erase_claimant(conn, request.tenant_id, request.user_id)
     await store.audit.delete_subject_key(conn, request.tenant_id, request.user_id)
     others = [
         one
@@ -56,6 +61,10 @@ async def erase_person(conn: Connection, request: ErasureRequested, *, now: date
         )
         await store.users.update_user(conn, gone)
         await store.sessions.mark_families_revoked(conn, request.user_id, "erased", now)
+        await store.sessions.spend_links(conn, request.user_id, _LINKS, now)
+        await store.totp.delete_second_factor(conn, request.user_id)
+        # The nil tenant's log too, and those of tenants that they left: nobody could ask there for an erasure any more.
+        await store.audit.delete_subject_keys(conn, request.user_id)
         erased.append("account")
     kept = ["audit log entries without what is personal (LGPD, art. 16, I: legal obligation)"]
     if others:

@@ -63,6 +63,8 @@ async def _seal(conn: Connection, record: AuditRecord, event_id: UUID, box: Secr
     if record.subject_ref is None or not told:
         return None
     tenant_id, subject = record.tenant_id, record.subject_ref
+    if await store.audit.is_forgotten(conn, tenant_id, subject):
+        return None  # told before the erasure, heard after it: a new key would undo it
     fresh = box.seal(new_token(), tenant_id, _TABLE, subject)
     key = box.open(
         await store.audit.claim_subject_key(conn, tenant_id, subject, fresh, now), tenant_id, _TABLE, subject
