@@ -21,8 +21,8 @@ class Size:
         return max(at_least, math.ceil(bar * self.scale))
 
     def noise_s(self, usual: float) -> float:
-        """How much of a latency is the machine's: in a quick slice other tests run beside it, only seconds tell."""
-        return 1.5 if self.quick else usual
+        """How much of a latency is the machine's: in a quick slice other tests run beside it, only what waits tells."""
+        return 5.0 if self.quick else usual
 
     def within_s(self, promised: float) -> float:
         """How long what is promised may take: in a quick slice three times as long, since other tests run beside it."""
