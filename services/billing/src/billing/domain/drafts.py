@@ -3,6 +3,8 @@
 from datetime import date, datetime
 from uuid import UUID
 
+import msgspec
+
 from billing.domain.customers import SoldBy
 from billing.domain.identifiers import new_id
 from billing.domain.invoices import Invoice, InvoiceStatus
@@ -14,22 +16,14 @@ from billing.domain.subscriptions import Subscription, SubscriptionStatus
 
 def first_invoice(order: Order, *, now: datetime) -> Invoice:
     """What the order owes, before anything runs."""
-    return _invoice(
-        tenant_id=order.tenant_id,
-        sold_by=order.sold_by,
-        customer_id=order.customer_id,
-        order_id=order.id,
-        plan_id=order.plan_id,
-        plan_slug=order.plan_slug,
-        interval=order.interval,
-        description=order.plan_name,
+    draft = _plan_invoice(
+        order,
         amount_cents=order.amount_cents,
         currency=order.currency,
-        provider=order.provider,
-        account_id=order.account_id,
         due_at=order.expires_at or now,
         now=now,
     )
+    return msgspec.structs.replace(draft, order_id=order.id)
 
 
 def period_invoice(
@@ -45,25 +39,14 @@ def period_invoice(
     now: datetime,
 ) -> Invoice:
     """What one period of the subscription owes."""
-    return _invoice(
-        tenant_id=subscription.tenant_id,
-        sold_by=subscription.sold_by,
-        customer_id=subscription.customer_id,
+    draft = _plan_invoice(subscription, amount_cents=amount_cents, currency=currency, due_at=due_at, now=now)
+    return msgspec.structs.replace(
+        draft,
         subscription_id=subscription.id,
-        plan_id=subscription.plan_id,
-        plan_slug=subscription.plan_slug,
-        interval=subscription.interval,
-        description=subscription.plan_name,
-        amount_cents=amount_cents,
-        currency=currency,
-        provider=subscription.provider,
-        account_id=subscription.account_id,
         external_id=external_id,
         url=url,
         period_start=start,
         period_end=end,
-        due_at=due_at,
-        now=now,
     )
 
 
@@ -81,17 +64,37 @@ def charge_invoice(
     now: datetime,
 ) -> Invoice:
     """What a single charge asks for."""
-    return _invoice(
+    return Invoice(
+        id=new_id(now),
         tenant_id=tenant_id,
         sold_by=sold_by,
+        number=0,
         customer_id=customer_id,
+        subscription_id=None,
+        order_id=None,
+        plan_id=None,
+        plan_slug=None,
+        interval=None,
         description=description,
         amount_cents=amount_cents,
+        refunded_cents=0,
         currency=currency,
+        status=InvoiceStatus.PENDING,
         provider=provider,
         account_id=account_id,
+        external_id=None,
+        url=None,
+        period_start=None,
+        period_end=None,
         due_at=due_at,
-        now=now,
+        attempts=0,
+        last_failure=None,
+        next_attempt_at=None,
+        issued_at=now,
+        paid_at=None,
+        voided_at=None,
+        version=1,
+        updated_at=now,
     )
 
 
@@ -181,57 +184,19 @@ def subscription_of(order: Order, *, now: datetime) -> Subscription:
     )
 
 
-def _invoice(
-    *,
-    tenant_id: UUID,
-    sold_by: SoldBy,
-    customer_id: UUID,
-    description: str,
-    amount_cents: int,
-    currency: str,
-    provider: Provider,
-    account_id: UUID,
-    due_at: datetime,
-    now: datetime,
-    subscription_id: UUID | None = None,
-    order_id: UUID | None = None,
-    plan_id: UUID | None = None,
-    plan_slug: str | None = None,
-    interval: str | None = None,
-    external_id: str | None = None,
-    url: str | None = None,
-    period_start: datetime | None = None,
-    period_end: datetime | None = None,
+def _plan_invoice(
+    sold: Order | Subscription, *, amount_cents: int, currency: str, due_at: datetime, now: datetime
 ) -> Invoice:
-    return Invoice(
-        id=new_id(now),
-        tenant_id=tenant_id,
-        sold_by=sold_by,
-        number=0,
-        customer_id=customer_id,
-        subscription_id=subscription_id,
-        order_id=order_id,
-        plan_id=plan_id,
-        plan_slug=plan_slug,
-        interval=interval,
-        description=description,
+    draft = charge_invoice(
+        tenant_id=sold.tenant_id,
+        sold_by=sold.sold_by,
+        customer_id=sold.customer_id,
+        description=sold.plan_name,
         amount_cents=amount_cents,
-        refunded_cents=0,
         currency=currency,
-        status=InvoiceStatus.PENDING,
-        provider=provider,
-        account_id=account_id,
-        external_id=external_id,
-        url=url,
-        period_start=period_start,
-        period_end=period_end,
+        provider=sold.provider,
+        account_id=sold.account_id,
         due_at=due_at,
-        attempts=0,
-        last_failure=None,
-        next_attempt_at=None,
-        issued_at=now,
-        paid_at=None,
-        voided_at=None,
-        version=1,
-        updated_at=now,
+        now=now,
     )
+    return msgspec.structs.replace(draft, plan_id=sold.plan_id, plan_slug=sold.plan_slug, interval=sold.interval)

@@ -9,7 +9,6 @@ from uuid import UUID
 import msgspec
 
 from billing import store
-from billing.domain.identifiers import new_id
 from billing.domain.providers import (
     NotAtProvider,
     Provider,
@@ -19,6 +18,7 @@ from billing.domain.providers import (
     ProviderUnknown,
 )
 from billing.store.provider_calls import ProviderCall
+from billing.usecases.plan_call import plan_call
 from chassis.clock import Clock
 from chassis.db import Database, transaction
 from contracts.errors import ServiceError
@@ -58,24 +58,17 @@ async def call_provider(
     Raises ProviderRefused (stored: the same key is refused again), ProviderMisconfigured, ProviderUnavailable (also,
     with code `request_in_flight`, when somebody else is still asking), ProviderUnknown.
     """
-    now = clock()
-    wanted = ProviderCall(
-        id=new_id(now),
-        tenant_id=tenant_id,
-        provider=provider.value,
-        account_id=account_id,
-        operation=operation,
-        key=key,
-        params=msgspec.to_builtins(params),
-        status="planned",
-        result=None,
-        error=None,
-        attempts=0,
-        created_at=now,
-        updated_at=now,
-    )
     async with transaction(db, tenant_id) as conn:
-        planned = await store.provider_calls.plan_call(conn, tenant_id, wanted)
+        planned = await plan_call(
+            conn,
+            tenant_id,
+            provider=provider.value,
+            account_id=account_id,
+            operation=operation,
+            key=key,
+            params=params,
+            now=clock(),
+        )
     call = await _own(db, planned)
     if call.status == "done":
         return msgspec.convert(call.result, answer)

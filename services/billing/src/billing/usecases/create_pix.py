@@ -5,15 +5,13 @@ from uuid import UUID
 
 from billing import store
 from billing.accounts import Accounts
-from billing.domain.customers import SoldBy
-from billing.domain.money_text import money_text
 from billing.domain.orders import OrderStatus
 from billing.domain.payments import Payment
 from billing.domain.providers import PaymentStatus, ProviderRefused
 from billing.usecases.fail_order import fail_order
 from billing.usecases.note_order import note_order
-from billing.usecases.queue_mail import queue_mail
 from billing.usecases.request_charge import request_charge
+from billing.usecases.send_pix_code import send_pix_code
 from bus.inbox import first_time
 from chassis.clock import Clock
 from chassis.db import Connection, Database, transaction
@@ -59,22 +57,5 @@ async def _send(conn: Connection, payment: Payment, now: datetime) -> None:
     )
     if invoice.subscription_id is not None:
         return  # a period's code was sent as soon as it was there
-    customer = await store.customers.get_customer(conn, payment.tenant_id, payment.customer_id)
-    sent = await queue_mail(
-        conn,
-        "pix_code",
-        customer.email,
-        {
-            "name": customer.name or "",
-            "description": payment.description,
-            "amount": money_text(payment.amount_cents, payment.currency),
-            "copy_paste": payment.pix_copy_paste,
-            "due_on": f"{payment.due_on or invoice.due_at:%d/%m/%Y}",
-        },
-        name=customer.name,
-        tenant_id=None if payment.sold_by is SoldBy.PLATFORM else payment.tenant_id,
-        about=payment.id,
-        key=f"billing-pix-{payment.id}",
-    )
-    if sent:
+    if await send_pix_code(conn, payment, invoice):
         await note_order(conn, payment.tenant_id, payment.order_id, "pix_code_queued", now=now)

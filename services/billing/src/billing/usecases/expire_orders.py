@@ -1,5 +1,6 @@
 """Ends orders that nobody paid in time, after asking their provider whether somebody did after all."""
 
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Final
@@ -110,27 +111,13 @@ async def _ask_stripe(db: Database, api: StripeApi, order: Order, clock: Clock) 
     if page.status == "open":
         # A refusal says that it was paid, or expired by itself, a moment ago: what follows sees which.
         with suppress(ProviderRefused):
-            await call_provider(
-                db,
-                order.tenant_id,
-                provider=order.provider,
-                account_id=order.account_id,
-                operation="expire_checkout",
-                key=f"expire-{order.id}",
-                params=_Page(page.external_id),
-                ask=lambda wanted, key: _expire(api, wanted, key),
-                answer=_Withdrawn,
-                clock=clock,
+            await _withdraw(
+                db, order, page.external_id, lambda page_id, key: api.expire_checkout(page_id, key=key), clock
             )
     await apply_checkout(db, api, order.account_id, page.external_id, clock=clock)
     seen = await api.get_checkout(page.external_id)
     # A completed page whose bank has not decided yet is not over.
     return seen.status == "expired"
-
-
-async def _expire(api: StripeApi, page: _Page, key: str) -> _Withdrawn:
-    await api.expire_checkout(page.external_id, key=key)
-    return _Withdrawn()
 
 
 async def _ask_asaas(db: Database, api: AsaasApi, order: Order, clock: Clock) -> bool:
@@ -150,24 +137,8 @@ async def _ask_asaas(db: Database, api: AsaasApi, order: Order, clock: Clock) ->
         await apply_payment(db, api, order.provider, order.account_id, payment.external_id, clock=clock)
     if paid:
         return False
-    await call_provider(
-        db,
-        order.tenant_id,
-        provider=order.provider,
-        account_id=order.account_id,
-        operation="expire_checkout",
-        key=f"expire-{order.id}",
-        params=_Page(external_id),
-        ask=lambda wanted, _: _cancel(api, wanted),
-        answer=_Withdrawn,
-        clock=clock,
-    )
+    await _withdraw(db, order, external_id, lambda page_id, _: api.cancel_subscription(page_id), clock)
     return True
-
-
-async def _cancel(api: AsaasApi, page: _Page) -> _Withdrawn:
-    await api.cancel_subscription(page.external_id)
-    return _Withdrawn()
 
 
 async def _ask_pagbank(db: Database, api: PagBankApi, order: Order, clock: Clock) -> bool:
@@ -182,17 +153,8 @@ async def _ask_pagbank(db: Database, api: PagBankApi, order: Order, clock: Clock
         if page.status == "open":
             # A refusal says that it was paid, or ended by itself, a moment ago: what follows sees which.
             with suppress(ProviderRefused):
-                await call_provider(
-                    db,
-                    order.tenant_id,
-                    provider=order.provider,
-                    account_id=order.account_id,
-                    operation="expire_checkout",
-                    key=f"expire-{order.id}",
-                    params=_Page(page.external_id),
-                    ask=lambda wanted, key: _close(api, wanted, key),
-                    answer=_Withdrawn,
-                    clock=clock,
+                await _withdraw(
+                    db, order, page.external_id, lambda page_id, key: api.close_checkout(page_id, key=key), clock
                 )
         tries = await api.list_checkout_payments(order.external_id)
     except NotAtProvider:
@@ -202,9 +164,27 @@ async def _ask_pagbank(db: Database, api: PagBankApi, order: Order, clock: Clock
     return not any(seen.status in SETTLING or (seen.status is P.PENDING and seen.method in _CARDS) for seen in tries)
 
 
-async def _close(api: PagBankApi, page: _Page, key: str) -> _Withdrawn:
-    await api.close_checkout(page.external_id, key=key)
-    return _Withdrawn()
+async def _withdraw(
+    db: Database, order: Order, external_id: str, ask: Callable[[str, str], Awaitable[object]], clock: Clock
+) -> None:
+    """Has the provider take the order's page, or what stands for it, away: once, whoever asks how often."""
+
+    async def withdraw(page: _Page, key: str) -> _Withdrawn:
+        await ask(page.external_id, key)
+        return _Withdrawn()
+
+    await call_provider(
+        db,
+        order.tenant_id,
+        provider=order.provider,
+        account_id=order.account_id,
+        operation="expire_checkout",
+        key=f"expire-{order.id}",
+        params=_Page(external_id),
+        ask=withdraw,
+        answer=_Withdrawn,
+        clock=clock,
+    )
 
 
 async def _ask_payments(db: Database, accounts: Accounts, api: Api, order: Order, clock: Clock) -> None:

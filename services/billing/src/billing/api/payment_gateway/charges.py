@@ -1,7 +1,7 @@
 """Charges over HTTP, in the first dialect: the provider's own objects."""
 
 from datetime import date
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
@@ -14,11 +14,15 @@ from billing.api.payment_gateway.answers import Answer, answer
 from billing.api.payment_gateway.charge_shapes import ChargeFields, Reference, RefundFields, raw_charge, stranger
 from billing.api.payment_gateway.charging import (
     DESK,
+    READ,
     Desk,
+    Limit,
+    Offset,
     PixImage,
     Raw,
     current_charge,
     customer_of,
+    list_own_charges,
     make_charge,
     pix_of,
     refund_charge,
@@ -44,10 +48,6 @@ DueFrom = Annotated[date | None, QueryParameter(name="dueDate_ge")]
 DueTo = Annotated[date | None, QueryParameter(name="dueDate_le")]
 BillingTypeFilter = Annotated[str | None, QueryParameter(name="billingType", max_length=20)]
 ReferenceFilter = Annotated[str | None, QueryParameter(name="externalReference", min_length=1, max_length=100)]
-Limit = Annotated[int, QueryParameter(ge=1, le=100)]
-Offset = Annotated[int, QueryParameter(ge=0, le=100_000)]
-
-READ: Final = [requires("billing:read")]
 
 
 class ChargeIn(ChargeFields, frozen=True, kw_only=True, rename="camel"):
@@ -179,24 +179,13 @@ async def post_charge_refund(
 async def _listed(
     desk: Desk, gateway: Provider, reference: Reference | None, status: str | None, limit: int, offset: int
 ) -> Raw:
-    async with transaction(desk.db, desk.tenant_id) as conn:
-        rows = await store.charges.list_charges(
-            conn,
-            desk.tenant_id,
-            provider=gateway.value,
-            reference=reference,
-            status=status,
-            limit=limit + 1,
-            offset=offset,
-        )
-        ids = [row.id for row in rows]
-        names = await store.charges.list_customers(conn, desk.tenant_id, gateway.value, ids)
+    rows = await list_own_charges(desk, gateway, reference=reference, status=status, limit=limit + 1, offset=offset)
     return {
         "object": "list",
         "hasMore": len(rows) > limit,
         "limit": limit,
         "offset": offset,
-        "data": [raw_charge(row, names.get(row.id)) for row in rows[:limit]],
+        "data": [raw_charge(row, customer) for row, customer in rows[:limit]],
     }
 
 

@@ -2,11 +2,12 @@
 
 import base64
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 import msgspec
 from litestar.di import NamedDependency, Provide
+from litestar.params import QueryParameter
 
 from billing import store
 from billing.accounts import Accounts
@@ -32,7 +33,7 @@ from chassis.body_guard import StrictRequest
 from chassis.clock import Clock
 from chassis.db import Connection, Database, transaction
 from chassis.idempotency import KEY_HEADER, once
-from chassis.identity import Identity, tenant_of
+from chassis.identity import Identity, requires, tenant_of
 from chassis.secrets import SecretBox
 from contracts.errors import NotFound
 
@@ -67,6 +68,11 @@ async def open_desk(
 
 #: What a route has that takes a `desk`.
 DESK: Final = {"desk": Provide(open_desk)}
+
+
+READ: Final = [requires("billing:read")]
+Limit = Annotated[int, QueryParameter(ge=1, le=100)]
+Offset = Annotated[int, QueryParameter(ge=0, le=100_000)]
 
 
 class _Planned(msgspec.Struct, frozen=True):
@@ -166,6 +172,19 @@ async def pix_of(desk: Desk, gateway: Provider, name: str) -> PixImage:
     except NotAtProvider:
         raise NotFound("The charge has no PIX code.") from None
     return _drawn(pix.code.copy_paste, pix.code.expires_at.isoformat() if pix.code.expires_at else None)
+
+
+async def list_own_charges(
+    desk: Desk, gateway: Provider, **narrowed: Any
+) -> list[tuple[Payment, ChargedCustomer | None]]:
+    """The tenant's charges at that provider as they were last heard of, newest first, each with whom it charges.
+
+    `narrowed` is how `store.charges.list_charges` narrows and pages them.
+    """
+    async with transaction(desk.db, desk.tenant_id) as conn:
+        rows = await store.charges.list_charges(conn, desk.tenant_id, provider=gateway.value, **narrowed)
+        names = await store.charges.list_customers(conn, desk.tenant_id, gateway.value, [row.id for row in rows])
+    return [(row, names.get(row.id)) for row in rows]
 
 
 async def customer_of(desk: Desk, payment: Payment) -> ChargedCustomer | None:

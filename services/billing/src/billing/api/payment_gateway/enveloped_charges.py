@@ -8,15 +8,18 @@ from litestar import get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody, QueryParameter
 
-from billing import store
 from billing.api.payment_gateway.answers import Answer, Envelope, enveloped
 from billing.api.payment_gateway.charge_shapes import ChargeFields, ChargeView, RefundFields, charge_view
 from billing.api.payment_gateway.charges import CustomerName
 from billing.api.payment_gateway.charging import (
     DESK,
+    READ,
     Desk,
+    Limit,
+    Offset,
     current_charge,
     customer_of,
+    list_own_charges,
     make_charge,
     own_charge,
     pix_of,
@@ -28,19 +31,15 @@ from billing.domain.payments import Payment
 from billing.domain.providers import Provider
 from billing.usecases.cancel_charge import cancel_charge
 from chassis.body_guard import StrictRequest
-from chassis.db import transaction
 from chassis.identity import requires
 from contracts.errors import NotFound
 
-READ: Final = [requires("billing:read")]
 WRITE: Final = [requires("billing:write")]
 
 LeadFilter = Annotated[str | None, QueryParameter(name="leadId", min_length=1, max_length=100)]
 StatusFilter = Annotated[str | None, QueryParameter(min_length=1, max_length=40)]
 StartDate = Annotated[date | None, QueryParameter(name="startDate")]
 EndDate = Annotated[date | None, QueryParameter(name="endDate")]
-Limit = Annotated[int, QueryParameter(ge=1, le=100)]
-Offset = Annotated[int, QueryParameter(ge=0, le=100_000)]
 
 
 class CustomerChargeIn(ChargeFields, frozen=True, kw_only=True, rename="camel"):
@@ -68,21 +67,17 @@ async def list_gateway_charges(
     offset: Offset = 0,
 ) -> Answer[Envelope[list[ChargeView]]]:
     """The tenant's charges, newest first, as they were last heard of; the dates are days of their making."""
-    async with transaction(desk.db, desk.tenant_id) as conn:
-        rows = await store.charges.list_charges(
-            conn,
-            desk.tenant_id,
-            provider=gateway.value,
-            lead_id=lead_id,
-            status=status,
-            start=start_of_day(start_date) if start_date else None,
-            end=start_of_day(end_date + timedelta(days=1)) if end_date and end_date < date.max else None,
-            limit=limit,
-            offset=offset,
-        )
-        ids = [row.id for row in rows]
-        names = await store.charges.list_customers(conn, desk.tenant_id, gateway.value, ids)
-    return enveloped([charge_view(row, names.get(row.id)) for row in rows])
+    rows = await list_own_charges(
+        desk,
+        gateway,
+        lead_id=lead_id,
+        status=status,
+        start=start_of_day(start_date) if start_date else None,
+        end=start_of_day(end_date + timedelta(days=1)) if end_date and end_date < date.max else None,
+        limit=limit,
+        offset=offset,
+    )
+    return enveloped([charge_view(row, customer) for row, customer in rows])
 
 
 @post(
