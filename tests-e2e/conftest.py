@@ -29,7 +29,7 @@ async def rig(temporary_servers: TemporaryServers) -> AsyncIterator[Rig]:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def product(rig: Rig) -> AsyncIterator[Product]:
-    """Every service and the providers' fakes, on the rig's servers, in a database of their own."""
+    """Every service and the providers' fakes, with a database and a broker of their own."""
     try:
         yield await product_of(rig)
     finally:

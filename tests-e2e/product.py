@@ -1,6 +1,6 @@
 """The whole product for journeys about money and people: every service supervised, the providers' fakes beside it.
 
-It stands on the rig's Postgres, broker and mail server, in a database of its own, with a gateway of its own.
+It stands on the rig's Postgres and mail server, with a database, a broker and a gateway of its own.
 """
 
 import asyncio
@@ -23,6 +23,8 @@ from faults.rig import Rig, through
 from stack import Supervised, chassis_command, free_port, gateway_environment, migrated, served, service_environment
 
 from testkit.databases import with_database
+from testkit.embedded.broker import EmbeddedBroker, embedded_broker
+from testkit.embedded.place import open_dir
 from testkit.fake_asaas import FakeAsaas
 from testkit.fake_pagbank import FakePagBank
 from testkit.fake_stripe import FakeStripe
@@ -37,6 +39,7 @@ class Product:
     def __init__(self, rig: Rig, **settings: str) -> None:
         self.rig = rig
         self.made = rig.made
+        self.broker: EmbeddedBroker = embedded_broker(open_dir(rig.directory / "product-broker"))
         self.stripe = FakeStripe(
             api_key=f"sk_test_{secrets.token_hex(16)}", webhook_secret=f"whsec_{'k' * 8}{secrets.token_hex(12)}"
         )
@@ -61,6 +64,8 @@ class Product:
 
     async def start(self) -> None:
         """Everything up, with the demo plans of the migrations for sale."""
+        await asyncio.to_thread(self.broker.start)
+        self._stack.callback(self.broker.wipe)
         self.database_url = await self._database()
         for service in SERVICES:
             await migrated(service, owner_url=self.database_url, made=self.made)
@@ -98,7 +103,7 @@ class Product:
             self.running[service] = self._service(service, {**own, **self._settings})
         upstreams = {service: self.running[service].url for service in SERVICES}
         environment = gateway_environment(
-            port=port, made=self.made, upstreams=upstreams, AMQP_URL=self.rig.broker.url, DRAIN_WAIT_S="0.6"
+            port=port, made=self.made, upstreams=upstreams, AMQP_URL=self.broker.url, DRAIN_WAIT_S="0.6"
         )
         self.running["gateway"] = served(
             "gateway",
@@ -107,7 +112,7 @@ class Product:
             name="product-gateway",
             test_build=True,
         )
-        await self._stack.enter_async_context(_listening(self.rig.broker.url, self.told))
+        await self._stack.enter_async_context(_listening(self.broker.url, self.told))
         for one in self.running.values():
             await one.start()
         await asyncio.gather(*(one.ready(timeout_s=60) for one in self.running.values()))
@@ -216,7 +221,7 @@ class Product:
         environment = service_environment(
             port=free_port(),
             database_url=through(self.database_url, self.rig.postgres_link),
-            amqp_url=self.rig.broker.url,
+            amqp_url=self.broker.url,
             made=self.made,
             DRAIN_WAIT_S="0.6",
             LOG_LEVEL="warning",

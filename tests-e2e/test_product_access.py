@@ -1,7 +1,6 @@
 """B5: every operation of the served description, for every default role and for those who may not pass at all.
 
-What is expected is the edge's policy table, so an operation without a row in it fails here. After the tests of the
-rig alone: the product has a mailer on the same broker.
+What is expected is the edge's policy table, so an operation without a row in it fails here.
 """
 
 import asyncio

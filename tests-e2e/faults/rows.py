@@ -49,7 +49,7 @@ RIG_ROWS: dict[str, Row] = {
     "F27": f27_rolling.run,
     "F29": f29_start_order.run,
 }
-#: These start the whole product beside the rig, whose mail it would take: they come last.
+#: These start the whole product beside the rig.
 PRODUCT_ROWS: dict[str, Row] = {
     "F14": f14_orders_of_events.run,
     "F18": f18_provider.run,

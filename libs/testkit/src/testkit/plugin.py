@@ -39,9 +39,11 @@ def pytest_configure() -> None:
 
 
 def _scope(test: str) -> str:
-    """Whole files go to one worker; all journeys to the same one, since they share a running product."""
+    """Whole files go to one worker; those of tests-e2e that share a running product, to the same one."""
     path = test.partition("::")[0]
-    return "tests-e2e" if path.startswith("tests-e2e/") else path
+    if path.startswith("tests-e2e/test_product_"):
+        return "the whole product"
+    return "gateway and mailer" if path.startswith("tests-e2e/") else path
 
 
 @pytest.hookimpl(optionalhook=True)
