@@ -55,7 +55,7 @@ async def a_link(
 ) -> str:
     token = new_token()
     async with platform_transaction(tenants.db) as conn:
-        await store.sessions.insert_link(
+        await store.links.insert_link(
             conn,
             sha256_of(token),
             user_id=user_id,

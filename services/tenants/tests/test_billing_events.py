@@ -125,8 +125,8 @@ async def test_a_paid_order_opens_a_tenant_with_its_owner(db: Database) -> None:
     assert link.startswith("https://app.example.com/reset-password?token=")
     async with platform_transaction(db) as conn:
         digest = sha256_of(link.partition("token=")[2])
-        assert await store.sessions.find_link(conn, digest, PASSWORD_LINKS, NOW + timedelta(days=7)) is None, "late"
-        found = await store.sessions.find_link(conn, digest, PASSWORD_LINKS, NOW + timedelta(days=6, hours=23))
+        assert await store.links.find_link(conn, digest, PASSWORD_LINKS, NOW + timedelta(days=7)) is None, "late"
+        found = await store.links.find_link(conn, digest, PASSWORD_LINKS, NOW + timedelta(days=6, hours=23))
     assert found is not None
     assert (found.purpose, found.tenant_id) == ("set_password", event.tenant_id)
     [created] = await told(db, "tenants.tenant.created.v1")
@@ -159,7 +159,7 @@ async def test_many_orders_of_one_buyer_at_once(db: Database) -> None:
     mails = await jobs(db, "account_welcome")
     async with platform_transaction(db) as conn:
         digests = [sha256_of(mail["variables"]["link"].partition("token=")[2]) for mail in mails]
-        good = [await store.sessions.find_link(conn, digest, PASSWORD_LINKS, NOW) for digest in digests]
+        good = [await store.links.find_link(conn, digest, PASSWORD_LINKS, NOW) for digest in digests]
     assert [one is not None for one in good] == [True], "no mail whose link another one has made worthless"
 
 
@@ -222,7 +222,7 @@ async def test_who_registered_an_address_that_is_not_theirs_owns_nothing(db: Dat
         await store.totp.mark_enabled(conn, squatter.id, NOW)
         verify = new_token()
         await store.sessions.insert_family(conn, uuid4(), squatter.id, None, NOW, NOW + timedelta(days=1))
-        await store.sessions.insert_link(
+        await store.links.insert_link(
             conn,
             sha256_of(verify),
             user_id=squatter.id,
@@ -239,7 +239,7 @@ async def test_who_registered_an_address_that_is_not_theirs_owns_nothing(db: Dat
         assert (user.password_hash, user.status) == (None, UserStatus.PENDING)
         assert user.tokens_valid_from > NOW
         assert not await store.totp.has_second_factor(conn, user.id)
-        assert await store.sessions.find_link(conn, sha256_of(verify), ["verify_email"], NOW) is None
+        assert await store.links.find_link(conn, sha256_of(verify), ["verify_email"], NOW) is None
         assert await conn.fetchval("SELECT count(*) FROM refresh_families WHERE revoked_at IS NULL") == 0
     assert (await stand(db, event.tenant_id))["people"] == [("bia@example.com", "owner", "pending")]
     assert len(await jobs(db, "account_welcome")) == 1

@@ -83,7 +83,7 @@ async def test_twenty_tabs_at_once_go_on_with_one_token(start: Any) -> None:
     [next_token] = {body["data"]["refreshToken"] for status, body in outcomes if status == 200}
     async with platform_transaction(tenants.db) as conn:
         assert await conn.fetchval("SELECT count(*) FROM refresh_tokens") == 2, "one line, not twenty"
-    await let_pass(tenants, 9)
+    await let_pass(tenants, 4)
     assert (await refreshed(tenants, token))[1]["data"]["refreshToken"] == next_token
     assert (await refreshed(tenants, next_token))[0] == 200
     records = await tenants.told("tenants.audit.recorded.v1")

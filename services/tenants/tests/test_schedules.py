@@ -99,7 +99,7 @@ async def test_the_worker_does_all_of_it(start: Any) -> None:
     made = await claim(tenants.db)
     user = await a_user(tenants.db)
     async with platform_transaction(tenants.db) as conn:
-        await store.sessions.insert_link(
+        await store.links.insert_link(
             conn,
             b"x" * 32,
             user_id=user.id,

@@ -193,6 +193,6 @@ async def test_an_address_that_is_none_gets_no_tries_of_its_own(start: Any) -> N
 
 async def _tries_left(conn: Any, limit: Any, who: str) -> int:
     left = 0
-    while await store.sessions.take_try(conn, limit.key(who), limit.emission, limit.tolerance) is None:
+    while await store.tries.take_try(conn, limit.key(who), limit.emission, limit.tolerance) is None:
         left += 1
     return left

@@ -25,7 +25,7 @@ async def test_everything_at_once(start: Any, caplog: pytest.LogCaptureFixture) 
     sessions = [(await log_in(tenants, tenantId=str(homes[n % 4].tenant_id)))["refreshToken"] for n in range(12)]
     link = new_token()
     async with platform_transaction(tenants.db) as conn:
-        await store.sessions.insert_link(
+        await store.links.insert_link(
             conn,
             sha256_of(link),
             user_id=user.id,

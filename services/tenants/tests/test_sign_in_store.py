@@ -18,7 +18,7 @@ async def test_a_link_is_used_for_its_purpose_in_time_and_once(db: Database) -> 
     user = await a_user(db)
     digest = sha256_of("a link")
     async with platform_transaction(db) as conn:
-        await store.sessions.insert_link(
+        await store.links.insert_link(
             conn,
             digest,
             user_id=user.id,
@@ -29,16 +29,16 @@ async def test_a_link_is_used_for_its_purpose_in_time_and_once(db: Database) -> 
             lifetime=HOUR,
         )
         for purposes, now in ((["verify_email", "two_factor"], THEN), ([], THEN), (["reset_password"], THEN + HOUR)):
-            assert await store.sessions.find_link(conn, digest, purposes, now) is None
-            assert await store.sessions.use_link(conn, digest, purposes, now) is None
-        assert await store.sessions.use_link(conn, sha256_of("another"), ["reset_password"], THEN) is None
-        found = await store.sessions.find_link(conn, digest, ["set_password", "reset_password"], THEN)
-        used = await store.sessions.use_link(conn, digest, ["set_password", "reset_password"], THEN)
+            assert await store.links.find_link(conn, digest, purposes, now) is None
+            assert await store.links.use_link(conn, digest, purposes, now) is None
+        assert await store.links.use_link(conn, sha256_of("another"), ["reset_password"], THEN) is None
+        found = await store.links.find_link(conn, digest, ["set_password", "reset_password"], THEN)
+        used = await store.links.use_link(conn, digest, ["set_password", "reset_password"], THEN)
         assert found == used
         assert used is not None
         assert (used.user_id, used.purpose) == (user.id, "reset_password")
-        assert await store.sessions.find_link(conn, digest, ["reset_password"], THEN) is None
-        assert await store.sessions.use_link(conn, digest, ["reset_password"], THEN) is None
+        assert await store.links.find_link(conn, digest, ["reset_password"], THEN) is None
+        assert await store.links.use_link(conn, digest, ["reset_password"], THEN) is None
 
 
 async def test_links_are_spent_by_person_and_purpose(db: Database) -> None:
@@ -46,7 +46,7 @@ async def test_links_are_spent_by_person_and_purpose(db: Database) -> None:
     async with platform_transaction(db) as conn:
         for user in (ana, rui):
             for purpose in ("reset_password", "verify_email"):
-                await store.sessions.insert_link(
+                await store.links.insert_link(
                     conn,
                     sha256_of(f"{user.id} {purpose}"),
                     user_id=user.id,
@@ -56,12 +56,12 @@ async def test_links_are_spent_by_person_and_purpose(db: Database) -> None:
                     now=THEN,
                     lifetime=HOUR,
                 )
-        await store.sessions.spend_links(conn, ana.id, ["reset_password", "set_password"], THEN)
+        await store.links.spend_links(conn, ana.id, ["reset_password", "set_password"], THEN)
         live = {
             (user.email, purpose)
             for user in (ana, rui)
             for purpose in ("reset_password", "verify_email")
-            if await store.sessions.find_link(conn, sha256_of(f"{user.id} {purpose}"), [purpose], THEN)
+            if await store.links.find_link(conn, sha256_of(f"{user.id} {purpose}"), [purpose], THEN)
         }
     assert live == {
         ("ana@example.com", "verify_email"),

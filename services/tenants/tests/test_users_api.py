@@ -530,7 +530,7 @@ async def test_an_account_that_is_made_twice_at_once_is_one(start: Any) -> None:
         user = await store.users.find_user_by_email(conn, "bia@example.com")
         assert user is not None
         digests = [sha256_of(token_in(mail)) for mail in await mails(tenants, "account_welcome")]
-        good = [await store.sessions.find_link(conn, one, PASSWORD_LINKS, datetime.now(UTC)) for one in digests]
+        good = [await store.links.find_link(conn, one, PASSWORD_LINKS, datetime.now(UTC)) for one in digests]
     assert sum(one is not None for one in good) == 1
 
 

@@ -5,6 +5,7 @@ from tenants.store import (
     audit,
     claims,
     invitations,
+    links,
     mailed_links,
     memberships,
     privacy,
@@ -14,6 +15,7 @@ from tenants.store import (
     subscriptions,
     tenants,
     totp,
+    tries,
     users,
 )
 
@@ -22,6 +24,7 @@ __all__ = [
     "audit",
     "claims",
     "invitations",
+    "links",
     "mailed_links",
     "memberships",
     "privacy",
@@ -31,5 +34,6 @@ __all__ = [
     "subscriptions",
     "tenants",
     "totp",
+    "tries",
     "users",
 ]

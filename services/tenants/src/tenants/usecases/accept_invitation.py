@@ -71,7 +71,7 @@ async def accept_invitation(
 
 
 async def _find(conn: Connection, digest: bytes, now: datetime) -> Invitation:
-    link = await store.sessions.find_link(conn, digest, _PURPOSE, now)
+    link = await store.links.find_link(conn, digest, _PURPOSE, now)
     if link is None or link.tenant_id is None or link.object_id is None:
         raise _refused()
     invitation = await store.invitations.find_invitation(conn, link.tenant_id, link.object_id)
@@ -116,7 +116,7 @@ async def _hold_person(
     await _needs_password(conn, invitation, user, person_id)  # as things stand now
     if password_hash is not None:
         await store.totp.delete_second_factor(conn, user.id)
-        await store.sessions.spend_links(conn, user.id, _OTHER_LINKS, now)
+        await store.links.spend_links(conn, user.id, _OTHER_LINKS, now)
         chosen = msgspec.structs.replace(
             user, password_hash=password_hash, status=UserStatus.ACTIVE, email_verified_at=now
         )
@@ -132,7 +132,7 @@ async def _join(
 ) -> Membership:
     tenant_id = invitation.tenant_id
     current = await store.invitations.lock_invitation(conn, tenant_id, invitation.id)
-    if not is_good(current, now) or await store.sessions.use_link(conn, digest, _PURPOSE, now) is None:
+    if not is_good(current, now) or await store.links.use_link(conn, digest, _PURPOSE, now) is None:
         raise _refused()
     tenant = await store.tenants.get_tenant(conn, tenant_id)
     if tenant.status is not TenantStatus.ACTIVE:

@@ -119,7 +119,7 @@ async def _change_person(conn: Connection, user: User, change: MemberChange, now
         user = msgspec.structs.replace(user, version=user.version + 1, updated_at=now)
         await store.users.update_user(conn, user)
         return user
-    await store.sessions.spend_links(conn, user.id, _ALL_LINKS, now)
+    await store.links.spend_links(conn, user.id, _ALL_LINKS, now)
     user = await call_back_tokens(conn, user, why="changed_by_administrator", now=now)
     if user.email != old.email:
         await mail_security_notice(conn, old, "email_changed", now=now)

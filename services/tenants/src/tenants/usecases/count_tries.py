@@ -15,7 +15,7 @@ async def count_tries(conn: Connection, *tries: tuple[Limit, str]) -> TooManyReq
     circle. Where one of them is used up, those before it have counted the try.
     """
     for limit, who in tries:
-        wait_s = await store.sessions.take_try(conn, limit.key(who), limit.emission, limit.tolerance)
+        wait_s = await store.tries.take_try(conn, limit.key(who), limit.emission, limit.tolerance)
         if wait_s is not None:
             return TooManyRequests(
                 "Too many tries; try again later.", code="too_many_tries", retry_after_s=max(1, math.ceil(wait_s))

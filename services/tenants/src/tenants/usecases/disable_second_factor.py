@@ -51,8 +51,8 @@ async def disable_second_factor(
         if await spend_code(conn, factor, code=code, recovery_code=recovery_code, box=box, now=now) is None:
             raise _wrong("code")
         await store.totp.delete_second_factor(conn, user_id)
-        await store.sessions.give_back_tries(conn, ACCOUNT.key(account))
-        await store.sessions.give_back_tries(conn, SECOND_FACTOR.key(str(user_id)))
+        await store.tries.give_back_tries(conn, ACCOUNT.key(account))
+        await store.tries.give_back_tries(conn, SECOND_FACTOR.key(str(user_id)))
         await tell_audit(
             conn,
             tenant_id or PLATFORM_TENANT_ID,

@@ -17,5 +17,5 @@ async def drop_strangers_password(conn: Connection, user: User, *, now: datetime
     if not has_strangers_password(user):
         return user
     await store.totp.delete_second_factor(conn, user.id)
-    await store.sessions.spend_links(conn, user.id, ["verify_email", "two_factor", "reset_password"], now)
+    await store.links.spend_links(conn, user.id, ["verify_email", "two_factor", "reset_password"], now)
     return await call_back_tokens(conn, without_password(user), why="address_not_confirmed", now=now)

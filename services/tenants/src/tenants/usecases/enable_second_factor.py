@@ -35,7 +35,7 @@ async def enable_second_factor(
     await take_tries(db, (SECOND_FACTOR, str(user_id)))
     async with platform_transaction(db) as conn:
         codes = await _enable(conn, user_id, code, tenant_id, box, caller, now)
-        await store.sessions.give_back_tries(conn, SECOND_FACTOR.key(str(user_id)))
+        await store.tries.give_back_tries(conn, SECOND_FACTOR.key(str(user_id)))
     return codes
 
 

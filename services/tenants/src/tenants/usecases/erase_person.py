@@ -61,7 +61,7 @@ async def erase_person(conn: Connection, request: ErasureRequested, *, now: date
         )
         await store.users.update_user(conn, gone)
         await store.sessions.mark_families_revoked(conn, request.user_id, "erased", now)
-        await store.sessions.spend_links(conn, request.user_id, _LINKS, now)
+        await store.links.spend_links(conn, request.user_id, _LINKS, now)
         await store.totp.delete_second_factor(conn, request.user_id)
         # The nil tenant's log too, and those of tenants that they left: nobody could ask there for an erasure any more.
         await store.audit.delete_subject_keys(conn, request.user_id)

@@ -58,7 +58,7 @@ async def invite_member(
         raise Conflict("An invitation to this address is open.", code="already_invited")
     token = new_token()
     # Whoever is invited may have no account: the link is the invitation's own.
-    await store.sessions.insert_link(
+    await store.links.insert_link(
         conn,
         sha256_of(token),
         user_id=invitation.id,

@@ -16,7 +16,7 @@ async def mail_password_link(
 ) -> None:
     """The mail leaves when the transaction commits; an older link of the same purpose is good for nothing any more."""
     token = new_token()
-    await store.sessions.insert_link(
+    await store.links.insert_link(
         conn,
         sha256_of(token),
         user_id=user.id,

@@ -120,7 +120,7 @@ async def _give_access(
         await save_membership(conn, before, after, user=owner, now=now)
     else:
         return
-    is_welcomed = await store.sessions.has_open_link(conn, owner.id, "set_password", now)
+    is_welcomed = await store.links.has_open_link(conn, owner.id, "set_password", now)
     if owner.status is UserStatus.PENDING and not is_welcomed:  # another mail would make that one's link worthless
         await welcome_user(conn, owner, tenant, terms=terms, now=now)
 

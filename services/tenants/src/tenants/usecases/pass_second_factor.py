@@ -14,7 +14,7 @@ from tenants.domain.people import User
 from tenants.domain.sign_in import Session, SignInTerms, require_active
 from tenants.domain.sign_in_limits import SECOND_FACTOR
 from tenants.domain.tokens import sha256_of
-from tenants.store.sessions import Link
+from tenants.store.links import Link
 from tenants.usecases.choose_seat import choose_seat
 from tenants.usecases.count_tries import count_tries
 from tenants.usecases.mail_security_notice import mail_security_notice
@@ -44,7 +44,7 @@ async def pass_second_factor(
     """
     digest = sha256_of(challenge)
     async with platform_transaction(db) as conn:
-        link = await store.sessions.find_link(conn, digest, _PURPOSE, now)
+        link = await store.links.find_link(conn, digest, _PURPOSE, now)
     if link is None:
         raise _no_challenge()
     session: Session | None = None
@@ -81,11 +81,11 @@ async def _pass(
     shown = await spend_code(conn, factor, code=code, recovery_code=recovery_code, box=box, now=now)
     if shown is None:
         return None
-    if await store.sessions.use_link(conn, digest, _PURPOSE, now) is None:
+    if await store.links.use_link(conn, digest, _PURPOSE, now) is None:
         raise _no_challenge()
     require_active(user)
     seat = await choose_seat(conn, user, link.tenant_id)
-    await store.sessions.give_back_tries(conn, SECOND_FACTOR.key(str(user.id)))
+    await store.tries.give_back_tries(conn, SECOND_FACTOR.key(str(user.id)))
     if shown == "recovery_code":
         await mail_security_notice(conn, user, "recovery_code_used", now=now)
     return await start_session(

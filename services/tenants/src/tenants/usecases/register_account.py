@@ -49,7 +49,7 @@ async def register_account(
         new_user(new_id(now), address, name.strip(), now), password_hash=await passwords.hash(password)
     )
     async with platform_transaction(db) as conn:
-        if await store.sessions.take_try(conn, MAILS.key(address), MAILS.emission, MAILS.tolerance) is not None:
+        if await store.tries.take_try(conn, MAILS.key(address), MAILS.emission, MAILS.tolerance) is not None:
             return
         user = await store.users.insert_user(conn, fresh)
         if user.id == fresh.id:
@@ -67,7 +67,7 @@ async def register_account(
             return
         purpose = password_link_for(user, await store.users.list_belongings(conn, user.id))
         if user.status is UserStatus.PENDING and purpose is not None:
-            await store.sessions.spend_links(conn, user.id, ["verify_email"], now)
+            await store.links.spend_links(conn, user.id, ["verify_email"], now)
             await mail_password_link(conn, user, purpose, terms=terms, now=now)
         else:
             await mail_security_notice(conn, user, "registration_attempted", now=now)
@@ -75,7 +75,7 @@ async def register_account(
 
 async def _ask_to_confirm(conn: Connection, user: User, terms: SignInTerms, now: datetime) -> None:
     token = new_token()
-    await store.sessions.insert_link(
+    await store.links.insert_link(
         conn,
         sha256_of(token),
         user_id=user.id,

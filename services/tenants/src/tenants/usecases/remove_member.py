@@ -42,7 +42,7 @@ async def remove_member(
     )
     await store.sessions.mark_families_revoked(conn, user_id, "member_removed", now, tenant_id)
     if not await store.memberships.list_of_user(conn, user_id):
-        await store.sessions.spend_links(conn, user_id, ["set_password"], now)
+        await store.links.spend_links(conn, user_id, ["set_password"], now)
     event = UserDisabled(
         tenant_id=tenant_id,
         user_id=user_id,

@@ -34,7 +34,7 @@ async def request_password_reset(
     except Invalid:
         address = email.strip().lower()
     async with platform_transaction(db) as conn:
-        is_early = await store.sessions.take_try(conn, MAILS.key(address), MAILS.emission, MAILS.tolerance) is not None
+        is_early = await store.tries.take_try(conn, MAILS.key(address), MAILS.emission, MAILS.tolerance) is not None
         user = await store.users.find_user_by_email(conn, address)
         written = user or new_user(new_id(now), "nobody@example.com", "", now)
         belongings = await store.users.list_belongings(conn, written.id)

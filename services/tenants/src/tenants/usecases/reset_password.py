@@ -30,7 +30,7 @@ async def reset_password(
     """
     digest = sha256_of(token)
     async with platform_transaction(db) as conn:
-        link = await store.sessions.find_link(conn, digest, PASSWORD_LINKS, now)
+        link = await store.links.find_link(conn, digest, PASSWORD_LINKS, now)
         user = None if link is None else await store.users.find_user(conn, link.user_id)
     if link is None or user is None or status_after_link(user, link.purpose) is None:
         raise _refused()
@@ -38,16 +38,16 @@ async def reset_password(
     async with platform_transaction(db) as conn:
         user = await store.users.lock_user(conn, link.user_id)
         status = status_after_link(user, link.purpose)
-        if status is None or await store.sessions.use_link(conn, digest, PASSWORD_LINKS, now) is None:
+        if status is None or await store.links.use_link(conn, digest, PASSWORD_LINKS, now) is None:
             raise _refused()
         home = home_of(await store.users.list_belongings(conn, user.id))
         user = msgspec.structs.replace(
             user, password_hash=password_hash, status=status, email_verified_at=user.email_verified_at or now
         )
         user = await call_back_tokens(conn, user, why="password_changed", now=now)
-        await store.sessions.spend_links(conn, user.id, [*PASSWORD_LINKS, "verify_email", "two_factor"], now)
+        await store.links.spend_links(conn, user.id, [*PASSWORD_LINKS, "verify_email", "two_factor"], now)
         if user.email is not None:
-            await store.sessions.give_back_tries(conn, ACCOUNT.key(user.email))
+            await store.tries.give_back_tries(conn, ACCOUNT.key(user.email))
         await tell_audit(
             conn,
             home.tenant_id if home is not None else PLATFORM_TENANT_ID,

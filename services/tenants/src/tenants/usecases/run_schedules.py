@@ -31,7 +31,9 @@ async def run_schedules(db: Database, *, terms: Terms, clock: Clock, stopping: a
         return await suspend_unpaid(conn, now=clock())
 
     async def purge(conn: Connection) -> int:
-        return await store.sessions.purge(conn, clock())
+        now = clock()
+        stores = (store.sessions, store.links, store.tries)
+        return sum([await one.purge(conn, now) for one in stores])
 
     async def erase(conn: Connection) -> int:
         return await erase_mailed_links(conn, now=clock())

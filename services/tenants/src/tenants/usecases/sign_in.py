@@ -56,8 +56,8 @@ async def sign_in(
         fits = await passwords.check(password, user.password_hash if user is not None else None)
     except Unavailable:
         async with platform_transaction(db) as conn:
-            await store.sessions.give_back_try(conn, ADDRESS.key(caller.network), ADDRESS.emission)
-            await store.sessions.give_back_try(conn, ACCOUNT.key(account), ACCOUNT.emission)
+            await store.tries.give_back_try(conn, ADDRESS.key(caller.network), ADDRESS.emission)
+            await store.tries.give_back_try(conn, ACCOUNT.key(account), ACCOUNT.emission)
         raise
     if user is None or user.password_hash is None or not fits:
         await _note_refusal(db, user, "invalid_credentials", caller, now)
@@ -66,8 +66,8 @@ async def sign_in(
     try:
         async with platform_transaction(db) as conn:
             user = await _held(conn, user, new_hash, now)
-            await store.sessions.give_back_try(conn, ADDRESS.key(caller.network), ADDRESS.emission)
-            await store.sessions.give_back_tries(conn, ACCOUNT.key(account))
+            await store.tries.give_back_try(conn, ADDRESS.key(caller.network), ADDRESS.emission)
+            await store.tries.give_back_tries(conn, ACCOUNT.key(account))
             seat = await choose_seat(conn, user, tenant_id)
             if await store.totp.has_second_factor(conn, user.id):
                 return await _challenge(conn, user, seat.tenant_id, terms, now)
@@ -103,7 +103,7 @@ async def _challenge(
     conn: Connection, user: User, tenant_id: UUID | None, terms: SignInTerms, now: datetime
 ) -> Challenge:
     token = new_token()
-    await store.sessions.insert_link(
+    await store.links.insert_link(
         conn,
         sha256_of(token),
         user_id=user.id,

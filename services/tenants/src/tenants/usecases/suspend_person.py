@@ -30,7 +30,7 @@ async def suspend_person(conn: Connection, user_id: UUID, reason: str, *, by: Do
     refuse_to_suspend(user)
     user = msgspec.structs.replace(user, status=UserStatus.SUSPENDED)
     user = await call_back_tokens(conn, user, why="suspended", now=now, everywhere=True)
-    await store.sessions.spend_links(conn, user_id, _LINKS, now)
+    await store.links.spend_links(conn, user_id, _LINKS, now)
     homes = [one.tenant_id for one in await store.memberships.list_of_user(conn, user_id)]
     for tenant_id, told in ((PLATFORM_TENANT_ID, reason[:200]), *((home, None) for home in homes)):
         await tell_deed(conn, tenant_id, "user.suspended", by=by, kind="user", target_id=user_id, now=now, reason=told)

@@ -32,7 +32,7 @@ async def verify_api_key(
         if permission not in permissions:
             raise Forbidden(f"This needs the permission {permission}.", code="missing_permission")
         limit = Limit(f"api_key_{key.rate_limit}", key.rate_limit, 3600)
-        wait_s = await store.sessions.take_try(conn, limit.key(str(key.id)), limit.emission, limit.tolerance)
+        wait_s = await store.tries.take_try(conn, limit.key(str(key.id)), limit.emission, limit.tolerance)
         if wait_s is not None:
             raise TooManyRequests(
                 "This API key is used too often.", code="too_many_requests", retry_after_s=max(1, math.ceil(wait_s))

@@ -22,12 +22,12 @@ async def verify_email(conn: Connection, token: str, *, caller: Caller, now: dat
     Raises Malformed for a link that is unknown, late, spent, or of an account that may not come in.
     """
     digest = sha256_of(token)
-    link = await store.sessions.find_link(conn, digest, ["verify_email"], now)
+    link = await store.links.find_link(conn, digest, ["verify_email"], now)
     if link is None:
         raise _refused()
     user = await store.users.lock_user(conn, link.user_id)
     status = status_after_link(user, link.purpose)
-    if status is None or await store.sessions.use_link(conn, digest, ["verify_email"], now) is None:
+    if status is None or await store.links.use_link(conn, digest, ["verify_email"], now) is None:
         raise _refused()
     was_waiting = user.status is UserStatus.PENDING
     user = msgspec.structs.replace(

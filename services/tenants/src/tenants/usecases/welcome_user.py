@@ -18,7 +18,7 @@ from tenants.usecases.queue_mail import queue_mail
 async def welcome_user(conn: Connection, user: User, tenant: Tenant, *, terms: Terms, now: datetime) -> UUID:
     """The mail's id, by which it is one mail. Links sent to the person before are good for nothing any more."""
     token, mail_id = new_token(), new_id(now)
-    await store.sessions.insert_link(
+    await store.links.insert_link(
         conn,
         sha256_of(token),
         user_id=user.id,

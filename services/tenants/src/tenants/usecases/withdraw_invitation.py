@@ -23,5 +23,5 @@ async def withdraw_invitation(
     if invitation.status is not InvitationStatus.OPEN:
         raise Conflict(f"This invitation is {invitation.status.value}.", code="wrong_state")
     await store.invitations.mark_ended(conn, tenant_id, invitation_id, InvitationStatus.WITHDRAWN.value, now)
-    await store.sessions.spend_links(conn, invitation_id, ["invitation"], now)
+    await store.links.spend_links(conn, invitation_id, ["invitation"], now)
     await tell_deed(conn, tenant_id, "invitation.withdrawn", by=by, kind="invitation", target_id=invitation_id, now=now)
