@@ -280,6 +280,19 @@ async def test_each_step_of_a_return_is_news_and_what_the_provider_has_counts(ba
     assert (await bank.now(payment)).status is P.PAID
 
 
+async def test_a_return_that_the_payers_bank_does_not_take_is_noticed(bank: Bank) -> None:
+    payment = await bank.charge()
+    transfer = of(payment)
+    await bank.tell(transfer)
+    bank.shop.asaas.refund(str(payment.external_id))
+    await bank.tell(transfer | {"devolucoes": [{"id": "D1", "status": "DEVOLVIDO"}]})
+    assert (await bank.now(payment)).status is P.REFUNDED
+    bank.shop.asaas.fail_refunds(str(payment.external_id))
+    events = await bank.tell(transfer | {"devolucoes": [{"id": "D1", "status": "NAO_REALIZADO"}]})
+    assert [event.status for event in events] == [S.PROCESSED]
+    assert (await bank.now(payment)).status is P.PAID
+
+
 async def test_many_in_one_body_are_each_their_own(bank: Bank) -> None:
     payments = [await bank.charge() for _ in range(5)]
     transfers = [of(payment) for payment in payments]

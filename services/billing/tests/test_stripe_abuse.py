@@ -261,6 +261,14 @@ async def test_an_event_of_the_live_world_is_nothing_to_a_test_key(scene: Scene)
     assert (await scene.rows()).order.status is OrderStatus.PENDING
 
 
+async def test_an_event_of_the_test_world_is_nothing_to_a_live_key(scene: Scene, start: Start) -> None:
+    live = ENVIRONMENT | {"STRIPE_SECRET_KEY": STRIPE_KEY.replace("_test_", "_live_")}
+    scene.billing = await start(ROLE="api", **live)
+    scene.shop.db = scene.billing.db
+    assert await scene.send_event(scene.event) == 200
+    assert await scene.deal_with_all() == [ProviderEventStatus.IGNORED]
+
+
 async def test_an_event_of_a_connected_account_is_nothing_to_ours(scene: Scene) -> None:
     assert await scene.send_event(scene.event | {"account": "acct_1Other"}) == 200
     assert await scene.deal_with_all() == [ProviderEventStatus.IGNORED]
