@@ -216,8 +216,40 @@ async def test_a_code_of_a_page_that_nobody_paid_ends_with_it(shop: Shop) -> Non
     shop.clock = lambda: utc_now() + timedelta(days=4)
     await shop.deliver_pagbank(tried)
     rows = await shop.rows(order)
-    assert rows.order.status is OrderStatus.CANCELLED
-    assert [bool(one.review_reason) for one in rows.payments] == [True], "money that comes after all is for a person"
+    assert (rows.order.status, [one.status for one in rows.invoices]) == (OrderStatus.PAID, [InvoiceStatus.PAID])
+    assert rows.subscription is not None, "money that comes after all still counts"
+
+
+async def test_late_money_beside_another_purchase_is_for_a_person(shop: Shop, box: SecretBox) -> None:
+    """A code of PagBank's cannot be withdrawn: whoever ordered anew, and paid both, is to have one of them back."""
+    order = await pix_order(shop, box, Provider.PAGBANK)
+    [payment] = (await shop.rows(order)).payments
+    assert await expire(shop) == DONE
+    again = await shop.sell(provider=Provider.PAGBANK, is_recurring=False, tenant=order.tenant_id)
+    await shop.deliver_pagbank(shop.pagbank.pay_checkout(str(again.external_id)))
+    assert (await shop.rows(again)).order.status is OrderStatus.PAID
+    shop.pagbank.pay(str(payment.external_id))
+    shop.clock = lambda: utc_now() + timedelta(days=4)
+    event = await shop.deliver_pagbank(str(payment.external_id))
+    assert (event.status, event.reason) == ("review", "its order had run out, and another subscription runs")
+    assert (await shop.rows(order)).order.status is OrderStatus.CANCELLED
+
+
+async def test_late_money_for_an_order_that_ran_out_pays_it_once(shop: Shop, box: SecretBox) -> None:
+    order = await pix_order(shop, box, Provider.PAGBANK)
+    [payment] = (await shop.rows(order)).payments
+    assert await expire(shop) == DONE
+    shop.pagbank.pay(str(payment.external_id))
+    shop.clock = lambda: utc_now() + timedelta(days=4)
+    for _ in range(2):
+        await shop.deliver_pagbank(str(payment.external_id))
+    rows = await shop.rows(order)
+    [invoice] = rows.invoices
+    assert (rows.order.status, invoice.status, invoice.voided_at) == (OrderStatus.PAID, InvoiceStatus.PAID, None)
+    assert rows.subscription is not None
+    assert rows.subscription.status is SubscriptionStatus.ACTIVE
+    told = await shop.told_types(order)
+    assert (told.count("order.failed"), told.count("order.paid"), told.count("invoice.paid")) == (1, 1, 1)
 
 
 async def test_a_provider_that_is_away_ends_no_order(shop: Shop) -> None:

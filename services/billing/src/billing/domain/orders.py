@@ -81,6 +81,15 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+#: Why an order was cancelled that nobody had paid when its time was over.
+EXPIRED: Final = "expired"
+
+
+def has_run_out(order: Order) -> bool:
+    """Whether nothing but its time ended the order: whoever pays it all the same is to have what they paid for."""
+    return order.status is OrderStatus.CANCELLED and order.failure_reason == EXPIRED
+
+
 def may_become(order: Order, status: OrderStatus) -> bool:
     """Whether the order may go to `status` from where it stands; staying is no move."""
     return status in NEXT[order.status]

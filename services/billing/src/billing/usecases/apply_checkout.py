@@ -7,7 +7,7 @@ import msgspec
 
 from billing import store
 from billing.domain.invoices import Invoice
-from billing.domain.orders import Order, OrderStatus
+from billing.domain.orders import EXPIRED, Order, OrderStatus
 from billing.domain.provider_events import Outcome, for_review, ignored, processed
 from billing.domain.providers import (
     CheckoutState,
@@ -100,7 +100,7 @@ async def _expire(conn: Connection, order: Order, invoice: Invoice | None, now: 
         if invoice is not None:
             await withdraw_invoice(conn, invoice, now=now)
         if order.status is OrderStatus.PENDING:
-            await fail_order(conn, order, OrderStatus.CANCELLED, "expired", now=now)
+            await fail_order(conn, order, OrderStatus.CANCELLED, EXPIRED, now=now)
     return processed(order.tenant_id)
 
 

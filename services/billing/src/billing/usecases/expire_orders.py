@@ -10,7 +10,7 @@ import msgspec
 from billing import store
 from billing.accounts import Accounts, Api
 from billing.asaas_api import AsaasApi
-from billing.domain.orders import Order, OrderStatus
+from billing.domain.orders import EXPIRED, Order, OrderStatus
 from billing.domain.payments import SETTLING
 from billing.domain.providers import (
     CheckoutState,
@@ -209,7 +209,7 @@ async def _ask_payments(db: Database, accounts: Accounts, api: Api, order: Order
 async def _end(conn: Connection, glimpse: Order, now: datetime) -> bool:
     order = await store.orders.lock_order(conn, glimpse.tenant_id, glimpse.id)
     if order.status is OrderStatus.PENDING and order.expires_at is not None and order.expires_at <= now:
-        order = await fail_order(conn, order, OrderStatus.CANCELLED, "expired", now=now)
+        order = await fail_order(conn, order, OrderStatus.CANCELLED, EXPIRED, now=now)
     return order.status is OrderStatus.CANCELLED
 
 

@@ -8,6 +8,7 @@ import msgspec
 from billing import store
 from billing.domain import payments
 from billing.domain.invoices import Invoice, InvoiceStatus
+from billing.domain.orders import Order, has_run_out
 from billing.domain.payment_events import changes
 from billing.domain.payments import Payment
 from billing.domain.providers import PaymentState, PaymentStatus, SubscriptionState
@@ -33,7 +34,8 @@ async def receive_payment(
     """The payment after it. `seen` was asked for at `asked_at`; the same news twice changes nothing.
 
     Money of another amount or currency, for a void invoice, for one that another payment has settled, or whose transfer
-    was credited elsewhere, settles nothing: it is kept with a `review_reason`. Locks order, subscription, invoice,
+    was credited elsewhere, settles nothing: it is kept with a `review_reason`. An order that nothing but its time had
+    ended is paid by what comes late, unless its buyer has bought otherwise by then. Locks order, subscription, invoice,
     payment, in this order everywhere. Raises NotFound for a payment that is not the tenant's.
     """
     glimpse = await store.payments.get_payment(conn, tenant_id, payment_id)
@@ -50,7 +52,7 @@ async def receive_payment(
     if after == before:
         return before
     failed = await settle_refunds(conn, before, after, seen, now=now)
-    reason = await _misfit(conn, before, after, seen, invoice)
+    reason = await _misfit(conn, before, after, seen, invoice, order)
     if reason is not None:
         return await _put_under_review(conn, before, reason, now)
     if failed and after.version == before.version:
@@ -82,7 +84,7 @@ async def receive_payment(
 
 
 async def _misfit(
-    conn: Connection, before: Payment, after: Payment, seen: PaymentState, invoice: Invoice
+    conn: Connection, before: Payment, after: Payment, seen: PaymentState, invoice: Invoice, order: Order | None
 ) -> str | None:
     """Why this money settles nothing, in words for whoever reviews it; None when it does."""
     if not after.is_settled:
@@ -103,7 +105,10 @@ async def _misfit(
     if before.is_settled:
         return None
     if invoice.status is InvoiceStatus.VOID:
-        return "the invoice had been voided"
+        if order is None or not has_run_out(order):
+            return "the invoice had been voided"
+        if await store.subscriptions.list_live(conn, order.tenant_id):
+            return "its order had run out, and another subscription runs"
     if await store.payments.find_settling(conn, invoice.tenant_id, invoice.id) is not None:
         return "the invoice was paid by another payment"
     return None

@@ -52,6 +52,7 @@ async def settle_invoice(
         invoice,
         status=InvoiceStatus.PAID,
         paid_at=payment.paid_at or now,
+        voided_at=None,
         subscription_id=subscription.id if subscription else None,
         period_start=invoice.period_start or (subscription.current_period_start if subscription else None),
         period_end=invoice.period_end or (subscription.current_period_end if subscription else None),
