@@ -10,6 +10,7 @@ import structlog
 from bus.connection import Broker
 from bus.envelope import Envelope
 from bus.follower import follow
+from bus.messages import Outgoing as Message
 from contracts.errors import Malformed, ServiceError, Unavailable
 from contracts.tenants import AccessSnapshot
 from gateway.access_book import FOLLOWED, AccessBook
@@ -20,6 +21,7 @@ from gateway.upstream.connection import ClientGone, ConnectionFailed
 from gateway.upstream.pool import Upstream
 
 _TIMEOUT_S: Final = 5.0
+_PUBLISH_WITHIN_S: Final = 2.0
 _MAX_BYTES: Final = 64 * 1024 * 1024
 #: While the broker is away, this is how soon a revocation is seen; with it, only what an event lost would need it.
 _POLL_WITHOUT_BROKER_S: Final = 1.5
@@ -37,6 +39,12 @@ class AccessSync:
         self._identities = identities
         self._broker = Broker(amqp_url, name="gateway")
         self._loading = asyncio.Lock()
+
+    async def publish(self, message: Message) -> None:
+        """Over the same connection. Raises Unavailable while there is none, or nobody took it."""
+        if not await self._broker.ready_to_publish(_PUBLISH_WITHIN_S):
+            raise Unavailable("The broker is away.")
+        await self._broker.publish(message)
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Follows and polls until `stopping`; what fails is tried again."""

@@ -32,6 +32,10 @@ from gateway.server import EdgeHttp
 from gateway.settings import GatewaySettings
 from gateway.tokens import Claims, TokenVerifier
 from gateway.upstream.pool import Limits, Upstream
+from gateway.watch import Watch
+
+#: Routes that are given longer (reports, models, provisioning) may be slow without anything being wrong.
+_QUICK_WITHIN_S = 30.0
 
 
 def build(env: Mapping[str, str], table: Mapping[str, tuple[Row, ...]] = ROUTES) -> ServedApp:
@@ -70,6 +74,7 @@ def _assemble(settings: GatewaySettings, table: Mapping[str, tuple[Row, ...]]) -
     with _naming("INTERNAL_SIGNING_KEY"):
         identities = IdentityHeaders(IdentitySigner(settings.internal_signing_key.reveal()))
     docs = Docs(table, upstreams, identities)
+    sync = _sync(settings, book, upstreams, identities)
     verifier = _verifier(settings, book)
     book.on_change = verifier.forget
     endpoint = settings.otel_exporter_otlp_endpoint
@@ -85,7 +90,8 @@ def _assemble(settings: GatewaySettings, table: Mapping[str, tuple[Row, ...]]) -
         start_span=span_starter("gateway", endpoint) if endpoint else None,
         refused=refused,
         upstreams=tuple(upstreams.values()),
-        sync=_sync(settings, book, upstreams, identities),
+        sync=sync,
+        watch=_watch(settings, table, upstreams, counts, sync),
     )
     return ServedApp(
         name="gateway",
@@ -137,6 +143,25 @@ def _sync(
     if tenants is None or settings.amqp_url is None:
         return None
     return AccessSync(book, tenants, identities, settings.amqp_url.reveal())
+
+
+def _watch(
+    settings: GatewaySettings,
+    table: Mapping[str, tuple[Row, ...]],
+    upstreams: Mapping[str, Upstream],
+    counts: Mapping[tuple[str, str, str], RouteCount],
+    sync: AccessSync | None,
+) -> Watch | None:
+    if sync is None:
+        return None
+    by_service: dict[str, tuple[list[RouteCount], list[RouteCount]]] = {name: ([], []) for name in upstreams}
+    for service, method, row in rows_of(table):
+        if service in upstreams:
+            every, quick = by_service[service]
+            every.append(counts[service, method, row.path])
+            if row.timeout_s <= _QUICK_WITHIN_S:
+                quick.append(counts[service, method, row.path])
+    return Watch(upstreams, by_service, sync.publish, settings.admin_email)
 
 
 def _verifier(settings: GatewaySettings, book: AccessBook) -> TokenVerifier:

@@ -26,6 +26,7 @@ from gateway.refusals import ExpectationFailed, MethodNotAllowed
 from gateway.routes.row import Row
 from gateway.upstream.connection import ClientGone, Receive
 from gateway.upstream.pool import Upstream
+from gateway.watch import Watch
 
 _NO_EXTRA: Final[frozenset[bytes]] = frozenset()
 _log = structlog.get_logger("gateway")
@@ -71,6 +72,7 @@ class Edge:
         refused: dict[str, int],
         upstreams: Sequence[Upstream],
         sync: AccessSync | None,
+        watch: Watch | None,
     ) -> None:
         self._matcher = matcher
         self._pages = pages
@@ -83,7 +85,7 @@ class Edge:
         self._start_span = start_span
         self._refused = refused
         self._upstreams = upstreams
-        self._sync = sync
+        self._workers = [worker for worker in (sync, watch) if worker is not None]
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one HTTP request, or the server's own start and stop. (The protocol in front refuses WebSockets.)"""
@@ -117,12 +119,12 @@ class Edge:
     async def _live(self, receive: Receive, send: Any) -> None:
         await receive()
         stopping = asyncio.Event()
-        syncing = asyncio.create_task(self._sync.run(stopping)) if self._sync is not None else None
+        working = {asyncio.create_task(worker.run(stopping)) for worker in self._workers}
         await send({"type": "lifespan.startup.complete"})
         await receive()
         stopping.set()
-        if syncing is not None:
-            await asyncio.wait({syncing})
+        if working:
+            await asyncio.wait(working)
         for upstream in self._upstreams:
             await upstream.close()
         await send({"type": "lifespan.shutdown.complete"})

@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, PlatformCollector, ProcessColle
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from gateway.stalls import SLOW_S
 from gateway.upstream.pool import Upstream
 
 _BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -28,6 +29,11 @@ class RouteCount:
         self.answers[status // 100] += 1
         self.buckets[bisect_left(_BUCKETS_S, took_s)] += 1
         self.total_s += took_s
+
+
+def slow_answers(count: RouteCount) -> int:
+    """How many of a route's answers took longer than SLOW_S."""
+    return sum(count.buckets[_BUCKETS_S.index(SLOW_S) + 1 :])
 
 
 class _Gateway(Collector):

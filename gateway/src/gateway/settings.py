@@ -22,6 +22,7 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     platform_admin_roles: tuple[str, ...] = ("superadmin", "super_admin", "platform_admin")
     internal_signing_key: Secret
     amqp_url: SecretUrl | None = None  # needed where there is a tenants service: roles, keys and revocations come by it
+    admin_email: str | None = None  # who is told by mail when a service is away, fails or is slow
     cors_origins: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
 
