@@ -261,7 +261,7 @@ async def test_every_turn_of_a_payment_is_told(asaas: FakeAsaas, api: httpx.Asyn
     for payment_id in (lost, won):
         asaas.pay(payment_id)
         asaas.chargeback(payment_id)
-    asaas.world.dispute(lost)
+    asaas.dispute(lost)
     asaas.end_dispute(lost, won=False)
     asaas.end_dispute(won, won=True)
     asaas.refund(won, 100)
@@ -272,6 +272,25 @@ async def test_every_turn_of_a_payment_is_told(asaas: FakeAsaas, api: httpx.Asyn
     ]
     assert asaas.payment(late)["deleted"]
     assert asaas.payment(lost)["chargeback"]["status"] == "DISPUTE_LOST"
+
+
+@pytest.mark.parametrize("is_under_way", [True, False])
+async def test_refunds_may_fail_after_they_were_done_too(
+    asaas: FakeAsaas, api: httpx.AsyncClient, seller: Seller, is_under_way: bool
+) -> None:
+    payment_id = (await new_payment(api))["id"]
+    asaas.pay(payment_id)
+    asaas.world.refunds_wait = is_under_way
+    asaas.refund(payment_id)
+    asaas.add_webhook(f"{seller.server.url}/hook", TOKEN)
+    asaas.fail_refunds(payment_id)
+    await asaas.settle()
+    [body] = seller.bodies
+    assert (body["event"], body["payment"]["status"]) == ("PAYMENT_UPDATED", "RECEIVED")
+    assert [one["status"] for one in body["payment"]["refunds"]] == ["CANCELLED"]
+    asaas.world.refunds_wait = False
+    asaas.refund(payment_id)
+    assert asaas.payment(payment_id)["status"] == "REFUNDED"
 
 
 @pytest.mark.parametrize("status", [201, 202, 302, 401, 500])

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from testkit.fake_http import Answer, FakeServer, Fault, Request
 from testkit.fake_pagbank import FakePagBank
+from testkit.fake_pagbank.refusals import Refusal
 
 NOW = datetime(2026, 3, 10, 15, tzinfo=UTC)
 CUSTOMER = {"name": "Jose da Silva", "email": "jose@example.com", "tax_id": "12345678909"}
@@ -320,6 +321,30 @@ async def test_a_checkout_that_expires_tells_the_other_address(
         page = await browser.get(link(checkout, "PAY"))
     assert "EXPIRED" in page.text
     assert "<button" not in page.text
+
+
+async def test_a_checkout_that_the_seller_closes_takes_nobody(pagbank: FakePagBank, api: httpx.AsyncClient) -> None:
+    checkout = await made(api, "/checkouts", {"items": [{"name": "P", "quantity": 1, "unit_amount": 500}]})
+    tried = pagbank.analyse_checkout(checkout["id"])
+    assert pagbank.order(tried)["charges"][0]["status"] == "IN_ANALYSIS"
+    closed = await api.post(f"/checkouts/{checkout['id']}/inactivate", json={})
+    assert closed.json()["status"] == "INACTIVE"
+    assert (await api.post(f"/checkouts/{checkout['id']}/inactivate", json={})).status_code == 400
+    with pytest.raises(Refusal):
+        pagbank.pay_checkout(checkout["id"])
+    pagbank.pay(tried)  # what was begun in time
+    assert [charge["status"] for charge in pagbank.order(tried)["charges"]] == ["PAID"]
+
+
+async def test_a_refund_may_come_back(pagbank: FakePagBank, api: httpx.AsyncClient, seller: Seller) -> None:
+    order = await made(api, "/orders", pix_order(notification_urls=[seller.url]))
+    pagbank.pay(order["id"])
+    pagbank.refund(order["id"])
+    pagbank.fail_refund(order["id"], 700)
+    await pagbank.settle()
+    assert seller.states == ["PAID", "CANCELED", "PAID"]
+    [charge] = pagbank.order(order["id"])["charges"]
+    assert charge["amount"]["summary"] == {"total": 24700, "paid": 24700, "refunded": 24000}
 
 
 async def test_a_dropped_reply_has_had_its_effect(pagbank: FakePagBank, api: httpx.AsyncClient) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Self
 from urllib.parse import parse_qs
 
 from chassis.clock import utc_now
+from testkit.fake_asaas import reversals
 from testkit.fake_asaas.page import invoice_page
 from testkit.fake_asaas.refusals import Refusal
 from testkit.fake_asaas.routes import Api
@@ -99,23 +100,27 @@ class FakeAsaas:
 
     def refund(self, payment_id: str, amount_cents: int | None = None, description: str | None = None) -> None:
         """Somebody refunds it in Asaas' own interface."""
-        self.world.refund(payment_id, amount_cents, description)
+        reversals.refund(self.world, payment_id, amount_cents, description)
 
     def finish_refunds(self, payment_id: str) -> None:
         """Refunds that `world.refunds_wait` has kept pending are done."""
-        self.world.finish_refunds(payment_id)
+        reversals.finish_refunds(self.world, payment_id)
 
     def fail_refunds(self, payment_id: str) -> None:
         """Its refunds fail, those that were done too: the money is in the account again."""
-        self.world.fail_refunds(payment_id)
+        reversals.fail_refunds(self.world, payment_id)
 
     def chargeback(self, payment_id: str) -> None:
         """The payer's bank takes the money back, for now."""
-        self.world.chargeback(payment_id)
+        reversals.chargeback(self.world, payment_id)
+
+    def dispute(self, payment_id: str) -> None:
+        """The seller contests a chargeback."""
+        reversals.dispute(self.world, payment_id)
 
     def end_dispute(self, payment_id: str, *, won: bool) -> None:
         """The bank decides a chargeback."""
-        self.world.end_dispute(payment_id, won=won)
+        reversals.end_dispute(self.world, payment_id, won=won)
 
     def delete(self, payment_id: str) -> None:
         """Somebody withdraws a payment in Asaas' own interface."""

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from testkit.fake_asaas.refusals import Refusal, invalid, not_found
+from testkit.fake_asaas.reversals import refund
 from testkit.fake_asaas.shapes import (
     cents_of,
     changed_subscription,
@@ -124,7 +125,7 @@ class Api:
             case "POST", ["refund"]:
                 body = _body(request)
                 amount = None if body.get("value") is None else cents_of(body["value"])
-                return shown(world.refund(payment_id, amount, body.get("description")))
+                return shown(refund(world, payment_id, amount, body.get("description")))
         raise not_found("Recurso")
 
     def _pix(self, payment: Object) -> Object:

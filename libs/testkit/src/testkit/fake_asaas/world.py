@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
-from testkit.fake_asaas.refusals import invalid, not_found, refused
+from testkit.fake_asaas.refusals import not_found, refused
 
 SAO_PAULO = timezone(timedelta(hours=-3))
 BILLING_TYPES = ("UNDEFINED", "BOLETO", "CREDIT_CARD", "DEBIT_CARD", "PIX")
@@ -161,11 +161,11 @@ class World:
         """A confirmed card payment reaches the balance."""
         if self.payment(payment_id)["status"] == "CONFIRMED":
             self.payment(payment_id)["paymentDate"] = self.today().isoformat()
-        self._move(payment_id, ("CONFIRMED",), "RECEIVED", "PAYMENT_RECEIVED")
+        self.move(payment_id, ("CONFIRMED",), "RECEIVED", "PAYMENT_RECEIVED")
 
     def overdue(self, payment_id: str) -> None:
         """Its due day has passed."""
-        self._move(payment_id, ("PENDING",), "OVERDUE", "PAYMENT_OVERDUE")
+        self.move(payment_id, ("PENDING",), "OVERDUE", "PAYMENT_OVERDUE")
 
     def remove_payment(self, payment_id: str) -> None:
         """Withdrawn; it can still be fetched."""
@@ -189,74 +189,10 @@ class World:
             if payment.get("subscription") == subscription_id and is_due:
                 self.remove_payment(payment["id"])
 
-    def refund(self, payment_id: str, amount_cents: int | None, description: str | None) -> Object:
-        """Some or all of it is given back."""
-        payment = self.payment(payment_id)
-        if payment["status"] not in HELD:
-            raise refused("Somente é possível estornar cobranças recebidas ou confirmadas.")
-        refunds = payment["refunds"] or []
-        left = payment["value"] - sum(one["value"] for one in refunds if one["status"] != "CANCELLED")
-        amount = left if amount_cents is None else amount_cents
-        if not 0 < amount <= left:
-            raise invalid("value", "O valor do estorno não pode ultrapassar o valor recebido.")
-        status = "PENDING" if self.refunds_wait else "DONE"
-        payment["refunds"] = [
-            *refunds,
-            {"dateCreated": self.time_text(), "status": status, "value": amount, "description": description},
-        ]
-        self.count("refund", description)
-        if self.refunds_wait:
-            self.emit("PAYMENT_REFUND_IN_PROGRESS", "payment", payment)
-        else:
-            self._refunded(payment)
-        return payment
-
-    def finish_refunds(self, payment_id: str) -> None:
-        """What was under way is done."""
-        payment = self.payment(payment_id)
-        for one in payment["refunds"] or []:
-            one["status"] = "DONE" if one["status"] == "PENDING" else one["status"]
-        self._refunded(payment)
-
-    def fail_refunds(self, payment_id: str) -> None:
-        """What was under way or even done comes back: the payer's bank did not take it."""
-        payment = self.payment(payment_id)
-        for one in payment["refunds"] or []:
-            one["status"] = "CANCELLED"
-        if payment["status"] == "REFUNDED":
-            payment["status"] = "RECEIVED"
-        self.emit("PAYMENT_UPDATED", "payment", payment)
-
-    def _refunded(self, payment: Object) -> None:
-        done = sum(one["value"] for one in payment["refunds"] if one["status"] == "DONE")
-        is_whole = done == payment["value"]
-        if is_whole:
-            payment["status"] = "REFUNDED"
-        self.emit("PAYMENT_REFUNDED" if is_whole else "PAYMENT_PARTIALLY_REFUNDED", "payment", payment)
-
-    def chargeback(self, payment_id: str) -> None:
-        """The payer's bank takes the money back, for now."""
-        self._move(payment_id, HELD, "CHARGEBACK_REQUESTED", "PAYMENT_CHARGEBACK_REQUESTED", "REQUESTED")
-
-    def dispute(self, payment_id: str) -> None:
-        """The seller contests it."""
-        self._move(
-            payment_id, ("CHARGEBACK_REQUESTED",), "CHARGEBACK_DISPUTE", "PAYMENT_CHARGEBACK_DISPUTE", "IN_DISPUTE"
-        )
-
-    def end_dispute(self, payment_id: str, *, won: bool) -> None:
-        """The bank decides. A dispute that is won waits for the money; `RECEIVED` comes with it."""
-        disputed = ("CHARGEBACK_REQUESTED", "CHARGEBACK_DISPUTE")  # one that was lost too may be reversed after all
-        if not won:
-            self._move(payment_id, disputed, "CHARGEBACK_DISPUTE", "PAYMENT_UPDATED", "DISPUTE_LOST")
-            return
-        event = "PAYMENT_AWAITING_CHARGEBACK_REVERSAL"
-        self._move(payment_id, disputed, "AWAITING_CHARGEBACK_REVERSAL", event, "REVERSED")
-        self._move(payment_id, ("AWAITING_CHARGEBACK_REVERSAL",), "RECEIVED", "PAYMENT_RECEIVED", "REVERSED")
-
-    def _move(
+    def move(
         self, payment_id: str, before: tuple[str, ...], after: str, event: str, chargeback: str | None = None
     ) -> None:
+        """Its next status, told of; `chargeback` is what the payer's bank says. Refused from any other status."""
         payment = self.payment(payment_id)
         if payment["deleted"] or payment["status"] not in before:
             raise refused(f"A cobrança está {payment['status']}.")
