@@ -1,6 +1,7 @@
 """The audit log: chained, without gaps, unchangeable, readable by who may, and whole after somebody is forgotten."""
 
 import asyncio
+import contextlib
 import csv
 import io
 from collections.abc import Awaitable, Callable
@@ -77,6 +78,65 @@ async def test_fifty_at_once_are_numbered_without_gaps(db: Database, box: Secret
     verdict = await verify_audit(db, tenant)
     assert (verdict.is_whole, verdict.entries, verdict.head_seq) == (True, 50, 50)
     assert (await verify_audit(db, other)).entries == 1
+
+
+async def test_what_is_rolled_back_leaves_no_gap(db: Database, box: SecretBox, tenant: UUID) -> None:
+    async def attempt(number: int) -> None:
+        with contextlib.suppress(RuntimeError):
+            async with platform_transaction(db) as conn:
+                await record_audit(conn, record(tenant), event_id=uuid4(), service="tenants", box=box, now=NOW)
+                if number % 2:
+                    raise RuntimeError("its transaction failed")
+
+    await asyncio.gather(*(attempt(number) for number in range(30)))
+    verdict = await verify_audit(db, tenant)
+    assert (verdict.is_whole, verdict.entries, verdict.head_seq) == (True, 15, 15)
+
+
+@pytest.mark.parametrize(
+    ("tampering", "broken_at"),
+    [
+        ("UPDATE audit_log SET action = 'nothing.happened' WHERE seq = 2", 2),
+        ("UPDATE audit_log SET metadata = '{}' WHERE seq = 3", 3),
+        ("UPDATE audit_log SET sealed = NULL WHERE seq = 1", 1),
+        ("UPDATE audit_log SET subject_ref = gen_random_uuid() WHERE seq = 1", 1),
+        ("UPDATE audit_log SET at = at + interval '1 microsecond' WHERE seq = 1", 1),
+        ("DELETE FROM audit_log WHERE seq = 1", 1),
+        ("DELETE FROM audit_log WHERE seq = 2", 2),
+        ("DELETE FROM audit_log WHERE seq = 3", 3),
+        ("DELETE FROM audit_log", 1),
+        ("UPDATE audit_heads SET hash = sha256('x')", 3),
+        ("UPDATE audit_heads SET seq = 2", 2),
+        ("DELETE FROM audit_heads", 1),
+    ],
+)
+async def test_whoever_switches_the_trigger_off_is_found_out(
+    db: Database, box: SecretBox, tenant: UUID, postgres_url: str, tampering: str, broken_at: int
+) -> None:
+    """A superuser can; the chain tells."""
+    for _ in range(3):
+        await append(db, box, record(tenant))
+    assert (await verify_audit(db, tenant)).is_whole
+    owner = await asyncpg.connect(postgres_url, database=await db.platform.fetchval("SELECT current_database()"))
+    try:
+        await owner.execute(f"SET search_path = tenants; ALTER TABLE audit_log DISABLE TRIGGER USER; {tampering}")
+    finally:
+        await owner.close()
+    verdict = await verify_audit(db, tenant)
+    assert (verdict.is_whole, verdict.broken_at) == (False, broken_at)
+
+
+async def test_what_is_added_while_it_is_verified_breaks_nothing(db: Database, box: SecretBox, tenant: UUID) -> None:
+    await append(db, box, record(tenant))
+
+    async def add() -> None:
+        for _ in range(40):
+            await append(db, box, record(tenant))
+
+    adding = asyncio.create_task(add())
+    while not adding.done():
+        assert (await verify_audit(db, tenant)).is_whole
+    await adding
 
 
 async def test_a_redelivered_record_is_one_entry(db: Database, box: SecretBox, tenant: UUID) -> None:
