@@ -1,8 +1,6 @@
 """A caller of the sample service, as the gateway would be one."""
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import unquote
 from uuid import UUID, uuid4
@@ -54,28 +52,6 @@ class Client:
 
         await self.app(scope, receive, send)  # type: ignore[arg-type]
         return httpx.Response(sent[0]["status"], headers=sent[0]["headers"], content=sent[1]["body"])
-
-
-@asynccontextmanager
-async def running(app: Litestar) -> AsyncIterator[None]:
-    """The app between its startup and shutdown, in a task of their own: they must share one, and fixtures do not."""
-    started, stop = asyncio.Event(), asyncio.Event()
-
-    async def live() -> None:
-        async with app.lifespan():
-            started.set()
-            await stop.wait()
-
-    life = asyncio.create_task(live())
-    first = asyncio.create_task(started.wait())
-    await asyncio.wait({life, first}, return_when=asyncio.FIRST_COMPLETED)
-    first.cancel()
-    try:
-        if not life.done():
-            yield
-    finally:
-        stop.set()
-        await life
 
 
 Start = Callable[..., Awaitable[Client]]

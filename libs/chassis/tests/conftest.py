@@ -13,9 +13,10 @@ import pytest_asyncio
 from litestar import Litestar
 
 from testkit.plugin import ServiceDatabase
+from testkit.service import living
 from testkit.tokens import Identities
 
-from .client import Client, Env, Start, running
+from .client import Client, Env, Start
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -48,7 +49,7 @@ async def start(env: Env, identities: Identities) -> AsyncIterator[Start]:
 
         async def of(**overrides: str) -> Client:
             app: Litestar = importlib.import_module("sample.app").build(await env(**overrides))
-            await stack.enter_async_context(running(app))
+            await stack.enter_async_context(living(app))
             transport = httpx.ASGITransport(app, raise_app_exceptions=False)  # type: ignore[arg-type]
             http = await stack.enter_async_context(httpx.AsyncClient(transport=transport, base_url="http://sample"))
             return Client(app, identities, http)

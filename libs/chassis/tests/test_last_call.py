@@ -18,9 +18,9 @@ from chassis.lifecycle import Runtime
 from chassis.serve import ServedApp, serve_apps
 from chassis.settings import ServiceSettings, load
 from testkit.embedded.process import free_port
+from testkit.service import living
 
 from .client import Env
-from .client import running as alive
 
 REQUEST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}"
 
@@ -136,7 +136,7 @@ async def test_work_has_its_grace_beside_the_last_requests(env: Env) -> None:
 
     settings = load(ServiceSettings, await env(SHUTDOWN_GRACE_S="4"))
     app = create_app(name="sample", settings=settings, routes=[], workers=[stubborn])
-    async with alive(app):
+    async with living(app):
         app.state.served.stop_work()
         await asyncio.sleep(3)  # the last requests
         began = time.monotonic()

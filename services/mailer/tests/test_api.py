@@ -8,6 +8,7 @@ import pytest
 
 from chassis.db import platform_transaction
 from contracts.tenancy import PLATFORM_TENANT_ID
+from testkit.service import until
 from testkit.smtp_script import Phase, at, refuses
 from testkit.smtp_server import scripted_smtp
 
@@ -44,7 +45,7 @@ OPERATIONS = [
 ]
 
 
-async def rows_of(mailer: Any, tenant: UUID, until: Any) -> dict[str, str]:
+async def rows_of(mailer: Any, tenant: UUID) -> dict[str, str]:
     """One row of each kind, by the name that OPERATIONS calls it."""
     ids = {}
     for name, path, body in (
@@ -65,10 +66,10 @@ async def rows_of(mailer: Any, tenant: UUID, until: Any) -> dict[str, str]:
     return ids
 
 
-async def test_nobody_passes_without_identity_permission_and_tenant(start: Start, until: Any, tenant: UUID) -> None:
+async def test_nobody_passes_without_identity_permission_and_tenant(start: Start, tenant: UUID) -> None:
     """401 without a token, 403 without the permission, 400 without a tenant; a stranger finds and harms nothing."""
     mailer = await start()
-    ids = await rows_of(mailer, tenant, until)
+    ids = await rows_of(mailer, tenant)
     for method, template, body, permission in OPERATIONS:
         path = template.format(**ids)
         options = {} if body is None else {"json": body}

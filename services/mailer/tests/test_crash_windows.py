@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import pytest
 from contracts.mailer import MAIL_QUEUE
 from mailer.usecases.deliver_emails import Pace
 from testkit.plugin import ServiceEnv
+from testkit.service import until
 from testkit.smtp_server import scripted_smtp
 
 JOBS = 30
@@ -50,9 +50,7 @@ class Restarted:
         "mailer.after_record",
     ],
 )
-async def test_a_kill_loses_nothing(
-    window: str, service_env: ServiceEnv, until: Callable[..., Awaitable[None]], tmp_path: Path
-) -> None:
+async def test_a_kill_loses_nothing(window: str, service_env: ServiceEnv, tmp_path: Path) -> None:
     async with scripted_smtp() as server:
         log = tmp_path / "failpoints"
         env = await service_env(

@@ -17,6 +17,7 @@ from mailer.renderer import Renderer, RenderRequest
 from testkit.fault_modes import Pass, Refuse
 from testkit.fault_proxy import FaultProxy, fault_proxy
 from testkit.plugin import ServiceDatabase
+from testkit.service import until
 from testkit.smtp_script import Delay, Phase, Reply, Reset, Script, at, fails_tls, greylists, refuses, shuts_down
 from testkit.smtp_server import ScriptedSmtp, scripted_smtp
 from testkit.tls import self_signed
@@ -55,7 +56,7 @@ async def make_due(mailer: Any) -> None:
         await conn.execute("UPDATE emails SET due_at = now() WHERE status = 'deferred'")
 
 
-async def test_a_job_becomes_a_mail_and_a_line_in_the_log(start: Start, until: Any) -> None:
+async def test_a_job_becomes_a_mail_and_a_line_in_the_log(start: Start) -> None:
     async with scripted_smtp() as server:
         mailer = await start(SMTP_URL=server.url, SENDER_EMAIL="shop@example.com", SENDER_NAME="Loja")
         job = {**WELCOME, "to": {"email": "ana@example.com", "name": "Ana Souza"}, "locale": "en"}
@@ -86,7 +87,7 @@ async def test_a_job_becomes_a_mail_and_a_line_in_the_log(start: Start, until: A
         assert "ana@example.com" not in str(event)
 
 
-async def test_each_recipient_gets_a_mail_of_their_own(start: Start, until: Any) -> None:
+async def test_each_recipient_gets_a_mail_of_their_own(start: Start) -> None:
     async with scripted_smtp() as server:
         mailer = await start(SMTP_URL=server.url)
         await mailer.publish({**WELCOME, "to": ["a@example.com", {"email": "b@example.com"}, "A@example.com"]})
@@ -95,7 +96,7 @@ async def test_each_recipient_gets_a_mail_of_their_own(start: Start, until: Any)
         assert len(server.by_message_id()) == 2
 
 
-async def test_a_tenants_own_server_and_template_come_first(start: Start, until: Any, tenant: UUID) -> None:
+async def test_a_tenants_own_server_and_template_come_first(start: Start, tenant: UUID) -> None:
     async with scripted_smtp() as platform, scripted_smtp() as own:
         mailer = await start(SMTP_URL=platform.url)
         settings = {"smtp_host": "127.0.0.1", "smtp_port": own.port, "sender_email": "own@example.com"}
@@ -111,7 +112,7 @@ async def test_a_tenants_own_server_and_template_come_first(start: Start, until:
         assert not platform.accepted
 
 
-async def test_a_secret_is_sealed_masked_and_erased(start: Start, until: Any) -> None:
+async def test_a_secret_is_sealed_masked_and_erased(start: Start) -> None:
     link = "https://example.com/reset?token=canary-4711"
     job = {"to": "ana@example.com", "template": "password_reset", "variables": {"name": "Ana", "link": link}}
     server = ScriptedSmtp(refuses(Phase.RCPT, 451))
@@ -174,7 +175,7 @@ async def test_a_secret_is_sealed_masked_and_erased(start: Start, until: Any) ->
     ids=["450", "451", "421", "550", "552", "no-tls", "reset-in-data", "554-banner"],
 )
 async def test_an_answer_decides_the_state(
-    start: Start, until: Any, script: Script, tls: bool, status: str, code: int | None
+    start: Start, script: Script, tls: bool, status: str, code: int | None
 ) -> None:
     async with scripted_smtp(script, tls=self_signed()[0] if tls else None) as server:
         mailer = await start(SMTP_URL=server.url)
@@ -192,7 +193,7 @@ async def test_an_answer_decides_the_state(
         assert event["type"] == f"mailer.email.{status}.v1"
 
 
-async def test_a_greylisted_mail_arrives_under_the_same_message_id(start: Start, until: Any) -> None:
+async def test_a_greylisted_mail_arrives_under_the_same_message_id(start: Start) -> None:
     async with scripted_smtp(greylists(1)) as server:
         mailer = await start(SMTP_URL=server.url)
         await mailer.publish(WELCOME)
@@ -215,7 +216,7 @@ async def test_a_greylisted_mail_arrives_under_the_same_message_id(start: Start,
         await until(told)
 
 
-async def test_a_bounced_address_is_not_written_to_again(start: Start, until: Any, tenant: UUID) -> None:
+async def test_a_bounced_address_is_not_written_to_again(start: Start, tenant: UUID) -> None:
     async with scripted_smtp(refuses(Phase.RCPT, 550, "5.1.1 no such user")) as server:
         mailer = await start(SMTP_URL=server.url)
         await mailer.publish({**WELCOME, "tenant_id": str(tenant)})
@@ -240,7 +241,7 @@ async def test_a_bounced_address_is_not_written_to_again(start: Start, until: An
         await until(lambda: server.accepted)
 
 
-async def test_what_cannot_be_rendered_fails_with_its_reason(start: Start, until: Any) -> None:
+async def test_what_cannot_be_rendered_fails_with_its_reason(start: Start) -> None:
     async with scripted_smtp() as server:
         mailer = await start(SMTP_URL=server.url)
         await mailer.publish({**WELCOME, "variables": {}})
@@ -255,7 +256,7 @@ async def test_what_cannot_be_rendered_fails_with_its_reason(start: Start, until
         assert not server.accepted
 
 
-async def test_no_settings_at_all_is_a_failure(start: Start, until: Any) -> None:
+async def test_no_settings_at_all_is_a_failure(start: Start) -> None:
     mailer = await start()
     await mailer.publish(WELCOME)
 
@@ -265,7 +266,7 @@ async def test_no_settings_at_all_is_a_failure(start: Start, until: Any) -> None
     await until(failed)
 
 
-async def test_a_dead_server_delays_only_its_own_tenants(start: Start, until: Any) -> None:
+async def test_a_dead_server_delays_only_its_own_tenants(start: Start) -> None:
     """One tenant's server accepts connections and says nothing; another's 60 mails pass meanwhile."""
     async with scripted_smtp() as alive, scripted_smtp(at({Phase.BANNER: Reply(220, delay_s=60)})) as dead:
         mailer = await start(SMTP_URL=alive.url)
@@ -281,7 +282,7 @@ async def test_a_dead_server_delays_only_its_own_tenants(start: Start, until: An
         assert len(under_way) <= 4, "a server that never answered has more than its first window"
 
 
-async def test_a_slow_server_keeps_its_mail_beyond_the_first_lease(start: Start, until: Any) -> None:
+async def test_a_slow_server_keeps_its_mail_beyond_the_first_lease(start: Start) -> None:
     """The lease is renewed while the server thinks: nobody else takes the mail, and it is sent once."""
     async with scripted_smtp(at({Phase.BODY: Delay(3)})) as server:
         mailer = await start(SMTP_URL=server.url, MAIL_LEASE_S="1")
@@ -305,7 +306,7 @@ async def database_link(service_database: ServiceDatabase) -> AsyncIterator[tupl
 
 
 async def test_a_mail_sent_while_the_database_is_away_is_recorded_and_not_sent_again(
-    database_link: tuple[FaultProxy, str], start: Start, until: Any
+    database_link: tuple[FaultProxy, str], start: Start
 ) -> None:
     """Away for longer than the lease: when it is back, the mail is due for a claim and waits to be recorded."""
     link, url = database_link
@@ -328,7 +329,7 @@ async def test_a_mail_sent_while_the_database_is_away_is_recorded_and_not_sent_a
 
 
 async def test_what_is_being_rendered_at_a_stop_is_sent_and_recorded(
-    start: Start, until: Any, monkeypatch: pytest.MonkeyPatch
+    start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its sending begins after the stop: cut off on the wire, it would be accepted, not recorded, and sent again."""
     async with scripted_smtp(at({Phase.BODY: Delay(0.5)})) as server:

@@ -67,7 +67,7 @@ class RunningService:
 
 
 @asynccontextmanager
-async def running(name: str, app: Litestar, identities: Identities) -> AsyncIterator[RunningService]:
+async def living(app: Litestar) -> AsyncIterator[None]:
     """The app between startup and shutdown, in a task of their own: they must share one, and fixtures do not."""
     started, stop = asyncio.Event(), asyncio.Event()
 
@@ -82,15 +82,25 @@ async def running(name: str, app: Litestar, identities: Identities) -> AsyncIter
     first.cancel()
     try:
         if not life.done():
-            transport = httpx.ASGITransport(app=cast("Any", app))
-            async with httpx.AsyncClient(transport=transport, base_url=f"http://{name}") as http:
-                yield RunningService(name, app, http, identities)
+            yield
     finally:
         stop.set()
         await life
 
 
-async def until(condition: Callable[[], Any], *, timeout_s: float = 15.0) -> Any:
+def client_of(name: str, app: Litestar) -> httpx.AsyncClient:
+    """A client that calls the app in this process."""
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app=cast("Any", app)), base_url=f"http://{name}")
+
+
+@asynccontextmanager
+async def running(name: str, app: Litestar, identities: Identities) -> AsyncIterator[RunningService]:
+    """The app alive, and spoken to as the gateway does."""
+    async with living(app), client_of(name, app) as http:
+        yield RunningService(name, app, http, identities)
+
+
+async def until(condition: Callable[[], Any], *, timeout_s: float = 60.0) -> Any:
     """What `condition` (a function, perhaps async) returns once that is true; fails the test if it never is."""
     deadline = time.monotonic() + timeout_s
     while True:
