@@ -212,6 +212,20 @@ async def test_a_whole_return_at_pagbank_is_told_in_the_words_of_the_payment(sho
     assert told == 2, "once for each time that it is news"
 
 
+async def test_whose_money_went_back_is_asked_after_in_turn(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("billing.usecases.find_missing_events._MAX_ASKED", 1)
+    payments = [await shop.charge(Provider.PAGBANK) for _ in range(3)]
+    for payment in payments:
+        shop.pagbank.pay(str(payment.external_id))
+        shop.pagbank.refund(str(payment.external_id))
+        await shop.deliver_pagbank(str(payment.external_id))
+    known = len(shop.pagbank.server.requests)
+    for _ in payments:
+        await reconcile(shop)
+    asked = [request.path for request in shop.pagbank.server.requests[known:]]
+    assert sorted(asked) == sorted(f"/orders/{payment.external_id}" for payment in payments)
+
+
 async def test_a_lost_end_of_a_chargeback_is_found(shop: Shop) -> None:
     payment = await shop.charge(Provider.ASAAS)
     external_id = str(payment.external_id)

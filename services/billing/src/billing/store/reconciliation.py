@@ -111,10 +111,17 @@ async def list_payments_returning(
     )
 
 
-async def mark_asked(conn: Connection, payment_ids: Sequence[UUID], at: datetime) -> None:
+async def mark_asked(conn: Connection, payments: Sequence[Payment], at: datetime) -> None:
     """Notes that the provider was asked about them then, so that others have their turn."""
     await conn.execute(
-        "UPDATE payments SET observed_at = GREATEST(observed_at, $2) WHERE id = ANY($1::uuid[])", payment_ids, at
+        """
+        UPDATE payments t SET observed_at = GREATEST(t.observed_at, $3)
+        FROM unnest($1::uuid[], $2::uuid[]) AS n (tenant_id, id)
+        WHERE t.tenant_id = n.tenant_id AND t.id = n.id
+        """,
+        [payment.tenant_id for payment in payments],
+        [payment.id for payment in payments],
+        at,
     )
 
 

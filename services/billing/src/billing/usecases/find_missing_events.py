@@ -125,7 +125,7 @@ async def _returning(db: Database, api: AsaasApi | PagBankApi, place: Place, now
         )
     found = await _asked(api, place, waiting, now)
     async with platform_transaction(db) as conn:
-        await store.reconciliation.mark_asked(conn, [payment.id for payment in waiting], now)
+        await store.reconciliation.mark_asked(conn, waiting, now)
     return found
 
 
