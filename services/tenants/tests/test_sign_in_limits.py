@@ -34,7 +34,7 @@ class CountingPasswords(Passwords):
         self.right = right
         self.busy = busy
 
-    async def check(self, password: str, stored: str | None) -> bool:
+    async def check(self, password: str, stored: str | None, *, imported: str | None = None) -> bool:
         self.asked += 1
         await asyncio.sleep(0)
         if self.busy:

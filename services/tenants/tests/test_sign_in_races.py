@@ -62,8 +62,8 @@ async def test_a_password_that_is_changed_while_it_is_compared_lets_nobody_in(st
     await a_user(tenants.db)
     check = Passwords.check
 
-    async def changed_meanwhile(self: Passwords, password: str, stored: str | None) -> bool:
-        fits = await check(self, password, stored)
+    async def changed_meanwhile(self: Passwords, password: str, stored: str | None, **options: Any) -> bool:
+        fits = await check(self, password, stored, **options)
         async with platform_transaction(tenants.db) as conn:
             await conn.execute("UPDATE users SET password_hash = 'another'")
         return fits

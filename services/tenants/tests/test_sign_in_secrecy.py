@@ -8,6 +8,7 @@ from itertools import accumulate
 from typing import Any
 
 import asyncpg
+import bcrypt
 import pytest
 from argon2 import PasswordHasher
 
@@ -21,12 +22,13 @@ LIMITS = "DELETE FROM rate_limits"
 
 @contextmanager
 def watched(patch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """What runs meanwhile: the text of each statement, and `hash` for each hash."""
+    """What runs meanwhile: the text of each statement, `hash` for each hash, `bcrypt` for each of an older kind."""
     seen: list[str] = []
-    execute, with_arguments, check = (
+    execute, with_arguments, check, check_imported = (
         asyncpg.Connection.execute,
         asyncpg.Connection._execute,  # type: ignore[attr-defined]  # every query with arguments ends there
         Passwords._argon2,
+        Passwords._bcrypt,
     )
 
     async def watched_execute(self: Any, query: str, *args: Any, **options: Any) -> Any:
@@ -42,7 +44,12 @@ def watched(patch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         seen.append("hash")
         return check(self, password, stored)
 
+    def watched_imported(self: Passwords, password: str, stored: str) -> bool:
+        seen.append("bcrypt")
+        return check_imported(self, password, stored)
+
     with patch.context() as within:
+        within.setattr(Passwords, "_bcrypt", watched_imported)
         within.setattr(asyncpg.Connection, "execute", watched_execute)
         within.setattr(asyncpg.Connection, "_execute", watched_arguments)
         within.setattr(Passwords, "_argon2", watched_check)
@@ -109,6 +116,35 @@ def test_the_work_of_a_check_does_not_tell_either() -> None:
         pairs = [(work_of(passwords, stored), work_of(passwords, None)) for _ in range(1000)]
         chances.append(kolmogorov_smirnov([known for known, _ in pairs], [unknown for _, unknown in pairs]))
     assert max(chances) > 0.01, chances
+
+
+async def test_while_accounts_are_imported_every_check_costs_what_theirs_do(
+    start: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """bcrypt takes ten times as long: who was imported could be told by the clock."""
+    tenants = await start(ROLE="api")
+    imported = bcrypt.hashpw(b"an old password", bcrypt.gensalt(4)).decode()
+    await a_user(tenants.db, "imported@example.com", password_hash=imported)
+    await an_owner(tenants.db)
+    path, wrong = "/auth/login", {"password": "wrong password"}
+    await what_it_takes(monkeypatch, tenants, path, wrong | {"email": "x@example.com"}, "10.0.0.1")
+    found = [
+        await what_it_takes(monkeypatch, tenants, path, wrong | {"email": f"{name}@example.com"}, "10.0.0.2")
+        for name in ("imported", "ana", "nobody")
+    ]
+    assert found[0][0] == 401
+    for status, told, seen in found:
+        assert (status, told) == found[0][:2]
+        assert sorted(seen) == sorted(found[0][2])
+        assert (seen.count("hash"), seen.count("bcrypt")) == (1, 1)
+    # Nobody comes in by another's password, though it is compared.
+    for email in ("ana@example.com", "nobody@example.com"):
+        body = {"email": email, "password": "an old password"}
+        assert (await public(tenants, path, body)).status_code == 401
+    body = {"email": "imported@example.com", "password": "an old password"}
+    assert (await public(tenants, path, body)).status_code == 200
+    last = await what_it_takes(monkeypatch, tenants, path, wrong | {"email": "ana@example.com"}, "10.0.0.3")
+    assert (last[2].count("hash"), last[2].count("bcrypt")) == (1, 0), "it was the last one, and is upgraded"
 
 
 async def test_a_limited_account_is_the_same_whether_it_exists(start: Any) -> None:

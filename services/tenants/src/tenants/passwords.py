@@ -46,9 +46,13 @@ class Passwords:
         """The hash to store. Raises Unavailable when too many wait."""
         return await self._run(self._hasher.hash, password)
 
-    async def check(self, password: str, stored: str | None) -> bool:
-        """Whether it is the password; for no stored hash as much work, and False. Raises Unavailable as `hash`."""
-        return await self._run(self._check, password, stored)
+    async def check(self, password: str, stored: str | None, *, imported: str | None = None) -> bool:
+        """Whether it is the password; for no stored hash as much work, and False. Raises Unavailable as `hash`.
+
+        `imported` is a bcrypt hash of anybody's, while there are such accounts: with it every check costs as much as
+        one of theirs, so that time does not tell which accounts were imported.
+        """
+        return await self._run(self._check, password, stored, imported)
 
     def is_current(self, stored: str) -> bool:
         """Whether the hash is as we would make it now; one that is not is made anew at the next sign-in."""
@@ -57,12 +61,16 @@ class Passwords:
         except InvalidHashError:
             return False
 
-    def _check(self, password: str, stored: str | None) -> bool:
+    def _check(self, password: str, stored: str | None, imported: str | None = None) -> bool:
         if stored is not None and stored.startswith(_BCRYPT):
-            # argon2 runs too, so that an imported account takes no less time than any other.
             self._argon2(password, self._nobodys)
-            return bcrypt.checkpw(password.encode()[:_BCRYPT_BYTES], stored.encode())
+            return self._bcrypt(password, stored)
+        if imported is not None:
+            self._bcrypt(password, imported)  # somebody else's: what comes of it is nobody's business
         return self._argon2(password, stored or self._nobodys) and stored is not None
+
+    def _bcrypt(self, password: str, stored: str) -> bool:
+        return bcrypt.checkpw(password.encode()[:_BCRYPT_BYTES], stored.encode())
 
     def _argon2(self, password: str, stored: str) -> bool:
         try:

@@ -30,6 +30,12 @@ async def find_user_by_email(conn: Connection, email: str) -> User | None:
     return read(User, await conn.fetchval("SELECT to_jsonb(t) FROM users t WHERE email = $1", email))
 
 
+async def find_imported_hash(conn: Connection) -> str | None:
+    """Somebody's hash that was imported and not upgraded yet; None once there is none left."""
+    found: str | None = await conn.fetchval("SELECT password_hash FROM users WHERE password_hash LIKE '$2%' LIMIT 1")
+    return found
+
+
 async def lock_user(conn: Connection, user_id: UUID) -> User:
     """The person, kept from others until the transaction ends. Raises NotFound."""
     user = read(User, await conn.fetchval("SELECT to_jsonb(t) FROM users t WHERE id = $1 FOR UPDATE", user_id))

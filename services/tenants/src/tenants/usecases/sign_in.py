@@ -41,7 +41,7 @@ async def sign_in(
 ) -> Session | Challenge:
     """A session, or a challenge where the account has a second factor. `tenant_id` chooses among the person's tenants.
 
-    An unknown account costs the same statements and the same hash as a known one with a wrong password. Only failures
+    An unknown account costs the same statements and the same hashes as a known one with a wrong password. Only failures
     count: a success forgets the account's, and takes its own try off the address's. Raises Unauthenticated for either,
     TooManyRequests before anything is compared, Forbidden for the right password of an account that may not come in,
     Unavailable when too many wait for a hash.
@@ -50,10 +50,11 @@ async def sign_in(
     async with platform_transaction(db) as conn:  # one for both: whoever was counted has a hash computed
         refusal = await count_tries(conn, (ADDRESS, caller.network), (ACCOUNT, account))
         user = await store.users.find_user_by_email(conn, account)
+        imported = await store.users.find_imported_hash(conn)
     if refusal is not None:
         raise refusal
     try:
-        fits = await passwords.check(password, user.password_hash if user is not None else None)
+        fits = await passwords.check(password, user.password_hash if user is not None else None, imported=imported)
     except Unavailable:
         async with platform_transaction(db) as conn:
             await store.tries.give_back_try(conn, ADDRESS.key(caller.network), ADDRESS.emission)
