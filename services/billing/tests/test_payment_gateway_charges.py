@@ -403,6 +403,24 @@ async def test_refunds(
     assert unknown.status_code == 404
 
 
+async def test_a_refund_that_failed_at_asaas_may_be_asked_for_again(
+    billing: RunningService, tenant: UUID, asaas: FakeAsaas
+) -> None:
+    ana = await customer(billing, tenant)
+    made = (await charge(billing, tenant, ana["gatewayCustomerId"])).json()
+    asaas.pay(made["id"])
+    asaas.world.refunds_wait = True
+    path = f"{CHARGES}/asaas/{made['id']}/refund"
+    assert (await billing.call("POST", path, tenant, json={})).status_code == 200
+    asaas.fail_refunds(made["id"])
+    asaas.world.refunds_wait = False
+    again = await billing.call("POST", path, tenant, json={"value": 123.45})
+    assert again.status_code == 200, again.text
+    [payment] = await payments(billing, tenant)
+    assert (payment.refunded_cents, payment.status.value) == (12345, "refunded")
+    assert len(await billing.told("billing.payment.refund_failed.v1")) == 1
+
+
 async def test_a_charge_that_was_made_elsewhere_is_read_but_not_refunded(
     billing: RunningService, tenant: UUID, asaas: FakeAsaas
 ) -> None:

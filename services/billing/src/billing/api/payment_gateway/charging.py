@@ -26,6 +26,7 @@ from billing.usecases.choose_account import choose_account
 from billing.usecases.create_charge import create_charge
 from billing.usecases.locate_charge import locate_charge
 from billing.usecases.refresh_charge import refresh_charge
+from billing.usecases.refresh_refunds import refresh_refunds
 from billing.usecases.refund_payment import refund_payment
 from billing.usecases.request_charge import request_charge
 from billing.usecases.request_refund import request_refund
@@ -206,6 +207,8 @@ async def refund_charge(
     charge = await own_charge(desk, gateway, name)
     if not charge.is_settled:  # the hint that it was paid may have been lost
         charge = await refresh_charge(desk.db, desk.accounts, desk.tenant_id, charge.id, clock=desk.clock)
+    else:
+        await refresh_refunds(desk.db, desk.tenant_id, charge.id, accounts=desk.accounts, clock=desk.clock)
     amount_cents = None if data.value is None else cents_of(data.value)
 
     async def intend(conn: Connection) -> _Intended:
