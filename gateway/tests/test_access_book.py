@@ -136,6 +136,23 @@ def test_a_key_opens_what_it_may_from_where_until_when_and_no_oftener() -> None:
         book.key(KEY.encode())
 
 
+def test_whoever_changes_a_key_gets_no_new_allowance_by_it() -> None:
+    book = AccessBook(expects_snapshot=True)
+    fact = key_fact(rate_limit=2)
+    book.load(snapshot(api_keys=(fact,)))
+    for _ in range(2):
+        book.key(KEY.encode()).admit("203.0.113.9", 0)
+    wider = msgspec.structs.replace(fact, permissions=("emails:read", "users:read"))
+    apply(book, ApiKeyCreated(key=wider, occurred_at=NOW))
+    with pytest.raises(TooManyRequests):
+        book.key(KEY.encode()).admit("203.0.113.9", 0)
+    book.load(snapshot(api_keys=(fact,)))
+    with pytest.raises(TooManyRequests):
+        book.key(KEY.encode()).admit("203.0.113.9", 0)
+    apply(book, ApiKeyCreated(key=msgspec.structs.replace(fact, rate_limit=3), occurred_at=NOW))
+    book.key(KEY.encode()).admit("203.0.113.9", 0)  # another limit is another one
+
+
 def test_called_back_tokens_and_closed_tenants() -> None:
     book = AccessBook(expects_snapshot=True)
     subject, issued = str(UUID(int=7)), int(NOW.timestamp())

@@ -15,9 +15,10 @@ from gateway.app import build
 from gateway.breaker import Breaker
 from gateway.rate_limit import RateLimit
 
-from .support import OTHER_TENANT, PRIVATE_KEY, SECRET, Gateway, Service, answering, bearer, token
+from .support import OTHER_TENANT, PRIVATE_KEY, SECRET, TENANT, Gateway, Service, answering, bearer, token
 
 Launch = Callable[..., Awaitable[Gateway]]
+ANA = "01890000-0000-7000-8000-000000000007"
 
 
 def test_the_limit_is_exact_and_refills_evenly() -> None:
@@ -49,6 +50,14 @@ def test_the_limit_is_exact_and_refills_evenly() -> None:
     assert waits == {1}
 
 
+async def test_an_id_that_is_no_uuid_is_somebody_else_in_another_tenant(service: Service, launch: Launch) -> None:
+    """The Go core may number its users: 7 of one company must not use up what 7 of another may."""
+    gateway = await launch(upstream_mailer=service.url, rate_limit_requests="2", rate_limit_window_s="3600")
+    for home in (TENANT, OTHER_TENANT):
+        seven = bearer(token(sub="7", tenant_id=home))
+        assert [(await gateway.get("/emails", seven)).status for _ in range(3)] == [200, 200, 429]
+
+
 def test_keys_are_forgotten_before_memory_is_full() -> None:
     now = [0]
     limit = RateLimit(10, 10, max_keys=100, now_ns=lambda: now[0])
@@ -70,8 +79,8 @@ def one_of_anas(number: int, mine: list[str]) -> tuple[str, str, dict[str, str]]
     forged = f"10.0.{number % 250}.{number // 250}"
     spelled = ("X-Forwarded-For", "x-forwarded-FOR", "X-FORWARDED-FOR", "X_Forwarded_For", "Forwarded", "X-Real-IP")
     headers[spelled[number % 6]] = f"for={forged}" if number % 6 == 4 else f"{forged}, 127.0.0.{number % 9 + 1}"
-    if number % 5 == 0:
-        headers["X-Tenant-Id"] = (OTHER_TENANT, OTHER_TENANT.upper())[number % 2]
+    # One of the tokens has no tenant of its own, so each request names one.
+    headers["X-Tenant-Id"] = (OTHER_TENANT, OTHER_TENANT.upper(), TENANT)[number % 3]
     method, path = WAYS[number % len(WAYS)]
     return method, path.replace("?", f"?n={number}&"), headers
 
@@ -96,7 +105,8 @@ async def test_a_thousand_at_once(service: Service, launch: Launch) -> None:
         rate_limit_window_s="3600",
         cors_origins="https://app.example.com",
     )
-    mine = [token(sub="ana", tenants=[OTHER_TENANT], jti=str(number)) for number in range(20)]
+    homes = (TENANT, OTHER_TENANT, None)  # whoever belongs to many tenants is one person in all of them
+    mine = [token(sub=ANA, tenant_id=homes[n % 3], tenants=[TENANT, OTHER_TENANT], jti=str(n)) for n in range(20)]
 
     async def call(number: int) -> int:
         method, path, headers = one_of_anas(number, mine)

@@ -30,13 +30,17 @@ class Key:
 
     __slots__ = ("_uses", "expires_at_s", "fact", "limit", "networks", "permissions")
 
-    def __init__(self, fact: ApiKeyFact, uses: Counter[str]) -> None:
-        """`uses` is where each use is counted, by the key's id."""
+    def __init__(self, fact: ApiKeyFact, uses: Counter[str], before: "Key | None" = None) -> None:
+        """`uses` is where each use is counted, by the key's id. What was used of the key `before` a change stays so."""
         self.fact = fact
         self.permissions = frozenset(fact.permissions) & (ALL_PERMISSIONS | KEY_PERMISSIONS)
         self.networks: list[IPv4Network | IPv6Network] = [ip_network(one, strict=False) for one in fact.allowed_ips]
         self.expires_at_s = fact.expires_at.timestamp() if fact.expires_at is not None else None
-        self.limit = RateLimit(fact.rate_limit, _HOUR_S)
+        self.limit: RateLimit = (
+            before.limit
+            if before is not None and before.fact.rate_limit == fact.rate_limit
+            else RateLimit(fact.rate_limit, _HOUR_S)
+        )
         self._uses = uses
 
     def admit(self, address: str, now_s: float) -> None:
@@ -129,7 +133,7 @@ class AccessBook:
         for fact in snapshot.api_keys:
             digest = bytes.fromhex(fact.key_sha256)
             known = self._keys.get(digest)
-            keys[digest] = known if known is not None and known.fact == fact else Key(fact, self._uses)
+            keys[digest] = known if known is not None and known.fact == fact else Key(fact, self._uses, known)
         self._keys = keys
         self._valid_from_s = {}
         self._disabled = set()
@@ -151,7 +155,8 @@ class AccessBook:
             case events.RoleChanged():
                 self._change_role(event)
             case events.ApiKeyCreated():
-                self._keys[bytes.fromhex(event.key.key_sha256)] = Key(event.key, self._uses)
+                digest = bytes.fromhex(event.key.key_sha256)
+                self._keys[digest] = Key(event.key, self._uses, self._keys.get(digest))
             case events.ApiKeyRevoked():
                 self._keys.pop(bytes.fromhex(event.key_sha256), None)
             case events.TenantEvent():

@@ -84,7 +84,7 @@ class Principal:
         self._grants = grants
         self.key = key  # of a program; each use is counted there
         self.expires_at_s = expires_at_s
-        self.limit_key = f"{default_tenant or ''}|{subject}"  # many tokens of one user share one limit
+        self.limit_key = _limit_key(subject, default_tenant)
         self.memory: dict[str | tuple[str, UUID | None], tuple[bytes, float]] = {}  # what identity.py has signed
 
     def permissions_in(self, tenant_id: UUID | None) -> frozenset[str]:
@@ -92,6 +92,17 @@ class Principal:
         if tenant_id is self.default_tenant or self._grants is None or tenant_id == self.default_tenant:
             return self.permissions
         return self._grants(tenant_id)
+
+
+def _limit_key(subject: str, tenant: UUID | None) -> str:
+    """What all tokens of one user are counted under.
+
+    A UUID is one person in every tenant; another id, as the Go core's may be a number, only in its own.
+    """
+    try:
+        return str(UUID(subject))
+    except ValueError:
+        return f"{tenant or ''}|{subject}"
 
 
 class TokenVerifier:
