@@ -286,6 +286,31 @@ async def test_a_key_opens_its_routes_and_is_never_taken_from_the_query(
     assert (claims["kind"], claims["tenant"], claims["permissions"]) == ("api_key", None, ["payments:claim"])
 
 
+async def test_a_keys_addresses_and_its_hourly_limit_hold_over_http(
+    launch: Launch, service: Service, tenants: TenantsService, broker_url: str
+) -> None:
+    """2.2, item 25: the seed looked for the address anywhere in X-Forwarded-For, and its limit always said yes."""
+    names = {network: f"nxs_{number:064x}" for number, network in enumerate(("192.0.2.0/24", "27.0.0.1", "127.0.0.1"))}
+    facts = [key_fact(text, allowed_ips=(network,), rate_limit=20) for network, text in names.items()]
+    tenants.snapshot = snapshot(api_keys=tuple(facts))
+    gateway = await launch(upstream_tenants=tenants.service.url, upstream_mailer=service.url, amqp_url=broker_url)
+    await becomes(lambda: ready(gateway))
+    forged = ("192.0.2.1", "192.0.2.1, 10.0.0.1", "10.0.0.1, 192.0.2.1", "127.0.0.1192.0.2.1", "for=192.0.2.1", "")
+    for network in ("192.0.2.0/24", "27.0.0.1"):
+        for name in ("X-Forwarded-For", "x-forwarded-for", "X-Real-IP", "Forwarded", "X_Forwarded_For", "Client-IP"):
+            for value in forged:
+                answer = await gateway.get("/emails", {"X-API-Key": names[network], name: value})
+                assert (answer.status, json.loads(answer.body)["code"]) == (403, "address_not_allowed"), (name, value)
+    assert not service.seen
+    headers = ({"X-API-Key": names["127.0.0.1"]}, {"X-Api-Key": names["127.0.0.1"]}, bearer(names["127.0.0.1"]))
+    ways = (("GET", "/emails"), ("HEAD", "/api/emails"), ("GET", "/emails?x=1"))
+    answers = await asyncio.gather(
+        *(gateway.request(*ways[n % 3], {**headers[n // 3 % 3], "X-Forwarded-For": f"10.0.0.{n}"}) for n in range(100))
+    )
+    statuses = [answer.status for answer in answers]
+    assert (statuses.count(200), statuses.count(429)) == (20, 80), "whoever was refused for the address had not used it"
+
+
 async def test_changes_take_effect_within_two_seconds(
     launch: Launch, service: Service, tenants: TenantsService, broker_url: str
 ) -> None:
