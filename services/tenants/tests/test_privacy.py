@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from bus.outbox import tell
-from chassis.db import Database, platform_transaction
+from chassis.db import Connection, Database, platform_transaction
 from chassis.secrets import SecretBox
 from contracts import billing, mailer
 from contracts.audit import AuditActor, AuditContext
@@ -135,6 +135,23 @@ def seen_by(subject: UUID, tenant_id: UUID) -> AuditRecorded:
     )
 
 
+async def invited_and_claimed(conn: Connection, tenant: UUID, ana: User) -> None:
+    """An invitation to them, and a payment that a checkout site claimed for them."""
+    invitation = Invitation(
+        tenant_id=tenant, id=uuid4(), email=ana.email or "", name="Ana Lima", role="user",
+        status=InvitationStatus.OPEN, invited_by="x", expires_at=NOW, created_at=NOW, ended_at=None,
+    )  # fmt: skip
+    await store.invitations.insert_invitation(conn, tenant, invitation)
+    await conn.execute(
+        """
+        INSERT INTO payment_claims (tenant_id, id, session_id, user_id, email, name, plan_slug, is_attested,
+                                    is_new_user, is_new_tenant, status, made_by, created_at, expires_at, ended_at)
+        VALUES ($1, $2, 'cs_1', $3, $4, 'Ana Lima', 'pro', false, true, true, 'confirmed', 'x', $5, $5, $5)
+        """,
+        tenant, uuid4(), ana.id, ana.email, NOW,
+    )  # fmt: skip
+
+
 async def test_whoever_is_erased_altogether_is_in_no_log_and_in_no_table(
     db: Database, box: SecretBox, tenant: UUID
 ) -> None:
@@ -160,20 +177,8 @@ async def test_whoever_is_erased_altogether_is_in_no_log_and_in_no_table(
     early, others = await hear(ana.id), await hear(other.id)
     assert all(one["location"] == "203.0.113.9" for one in await opened(early))
     async with platform_transaction(db) as conn:
-        invitation = Invitation(
-            tenant_id=tenant, id=uuid4(), email=ana.email or "", name="Ana Lima", role="user",
-            status=InvitationStatus.OPEN, invited_by="x", expires_at=NOW, created_at=NOW, ended_at=None,
-        )  # fmt: skip
-        await store.invitations.insert_invitation(conn, tenant, invitation)
+        await invited_and_claimed(conn, tenant, ana)
         await store.totp.put_secret(conn, ana.id, b"sealed", NOW)
-        await conn.execute(
-            """
-            INSERT INTO payment_claims (tenant_id, id, session_id, user_id, email, name, plan_slug, is_attested,
-                                        is_new_user, is_new_tenant, status, made_by, created_at, expires_at, ended_at)
-            VALUES ($1, $2, 'cs_1', $3, $4, 'Ana Lima', 'pro', false, true, true, 'confirmed', 'x', $5, $5, $5)
-            """,
-            tenant, uuid4(), ana.id, ana.email, NOW,
-        )  # fmt: skip
         request = ErasureRequested(
             erasure_id=uuid4(), tenant_id=tenant, user_id=ana.id, email=ana.email or "", occurred_at=NOW
         )
@@ -242,6 +247,8 @@ async def test_an_export_is_gathered_sealed_and_shown_to_who_may(start: Start, t
     await populate(service, tenant, ana)
     consent = {"userId": str(ana.id), "purpose": "newsletter", "given": True}
     assert (await service.call("POST", "/privacy/consents", tenant, "privacy:write", json=consent)).status_code == 201
+    async with platform_transaction(service.db) as conn:
+        await invited_and_claimed(conn, tenant, ana)
     asked = await service.call("POST", "/privacy/exports", tenant, "privacy:write", json={"userId": str(ana.id)})
     path = f"/privacy/requests/{asked.json()['id']}"
 
@@ -251,6 +258,8 @@ async def test_an_export_is_gathered_sealed_and_shown_to_who_may(start: Start, t
     data = await until(shown)
     assert data["tenants"]["account"]["email"] == ana.email
     assert data["tenants"]["consents"][0]["purpose"] == "newsletter"
+    assert [one["email"] for one in data["tenants"]["invitations"]] == [ana.email]
+    assert [(one["email"], one["session_id"]) for one in data["tenants"]["payment_claims"]] == [(ana.email, "cs_1")]
     assert "password" not in str(data)
     bodies = await service.db.relay.fetch("SELECT body FROM outbox WHERE type = 'tenants.privacy.exported.v1'")
     assert bodies

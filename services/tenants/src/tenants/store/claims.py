@@ -54,6 +54,14 @@ async def insert_claim(conn: Connection, tenant_id: UUID, claim: PaymentClaim) -
     )
 
 
+async def list_of_user(conn: Connection, tenant_id: UUID, user_id: UUID) -> list[PaymentClaim]:
+    """The claims that were made of the person, oldest first."""
+    rows = await conn.fetch(
+        "SELECT to_jsonb(t) FROM payment_claims t WHERE tenant_id = $1 AND user_id = $2 ORDER BY id", tenant_id, user_id
+    )
+    return read_all(PaymentClaim, rows)
+
+
 async def erase_claimant(conn: Connection, tenant_id: UUID, user_id: UUID) -> None:
     """The claims that were made of the person do not name them any more."""
     await conn.execute(

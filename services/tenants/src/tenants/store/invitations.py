@@ -90,6 +90,14 @@ async def withdraw_late(conn: Connection, tenant_id: UUID, email: str, now: date
     )
 
 
+async def list_to(conn: Connection, tenant_id: UUID, email: str) -> list[Invitation]:
+    """The invitations to the address, oldest first."""
+    rows = await conn.fetch(
+        "SELECT to_jsonb(t) FROM invitations t WHERE tenant_id = $1 AND email = $2 ORDER BY id", tenant_id, email
+    )
+    return read_all(Invitation, rows)
+
+
 async def erase_invited(conn: Connection, tenant_id: UUID, email: str, now: datetime) -> None:
     """The invitations to the address do not name it any more, and lead nowhere."""
     await conn.execute(

@@ -13,7 +13,7 @@ from tenants import store
 
 
 async def export_person(conn: Connection, request: ExportRequested, *, box: SecretBox, now: datetime) -> None:
-    """Tells membership, account and consents of the person, readable by whoever holds SECRETS_KEY only.
+    """Tells membership, account, invitations, payment claims and consents of the person, readable by whoever holds SECRETS_KEY only.
 
     In a platform transaction. No hash, token or second factor is told: those are not about a person but their keys.
     """
@@ -31,6 +31,12 @@ async def export_person(conn: Connection, request: ExportRequested, *, box: Secr
             "created_at": user.created_at,
             "last_sign_in_at": user.last_sign_in_at,
         },
+        "invitations": msgspec.to_builtins(
+            await store.invitations.list_to(conn, request.tenant_id, request.email), str_keys=True
+        ),
+        "payment_claims": msgspec.to_builtins(
+            await store.claims.list_of_user(conn, request.tenant_id, request.user_id), str_keys=True
+        ),
         "consents": await store.privacy.list_consents(conn, request.tenant_id, request.user_id),
     }
     text = msgspec.json.encode(held).decode()
