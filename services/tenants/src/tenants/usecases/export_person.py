@@ -13,7 +13,7 @@ from tenants import store
 
 
 async def export_person(conn: Connection, request: ExportRequested, *, box: SecretBox, now: datetime) -> None:
-    """Tells membership, account, invitations, payment claims and consents of the person, readable by whoever holds SECRETS_KEY only.
+    """Tells membership, account, invitations, payment claims and consents of the person, sealed under SECRETS_KEY.
 
     In a platform transaction. No hash, token or second factor is told: those are not about a person but their keys.
     """
