@@ -7,6 +7,7 @@ import httpx
 import msgspec
 
 from billing.domain.providers import ProviderRefused, ProviderUnavailable, ProviderUnknown
+from billing.provider_http import trusted
 
 CONNECT_S: Final = 2.0
 READ_S: Final = 10.0
@@ -22,6 +23,7 @@ class N8nApi:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._client = httpx.AsyncClient(
             headers=headers,
+            verify=trusted(),
             timeout=httpx.Timeout(READ_S, connect=CONNECT_S),
             limits=httpx.Limits(max_connections=4, max_keepalive_connections=1, keepalive_expiry=20),
             follow_redirects=False,

@@ -21,7 +21,7 @@ from billing.domain.providers import (
     ProviderUnavailable,
     ProviderUnknown,
 )
-from billing.provider_http import CONNECT_S, READ_S, Breaker
+from billing.provider_http import CONNECT_S, READ_S, Breaker, trusted
 from billing.stripe_api.shapes import Listed
 
 #: What our calls ask for, whatever the account's own version is (webhooks come in that one: shapes.py reads both).
@@ -146,6 +146,7 @@ class _Http(stripe.HTTPClient):
     def __init__(self) -> None:
         super().__init__()
         self._client = httpx.AsyncClient(
+            verify=trusted(),
             timeout=httpx.Timeout(READ_S, connect=CONNECT_S),
             limits=httpx.Limits(max_connections=20, max_keepalive_connections=5, keepalive_expiry=20),
             trust_env=False,
