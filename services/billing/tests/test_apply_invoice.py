@@ -212,12 +212,20 @@ async def test_a_refund_and_a_dispute_reach_the_invoice_that_was_paid(shop: Shop
     rows = await shop.rows(order)
     assert (rows.payments[0].status, rows.payments[0].refunded_cents) == (PaymentStatus.PARTIALLY_REFUNDED, 700)
     assert (rows.invoices[0].status, rows.invoices[0].refunded_cents) == (InvoiceStatus.PAID, 700)
-    shop.stripe.refund(payment.external_id)
+    rest = shop.stripe.refund(payment.external_id)
     await shop.deliver(shop.happened("charge.refunded"))
     rows = await shop.rows(order)
     assert (rows.payments[0].status, rows.order.status) == (PaymentStatus.REFUNDED, OrderStatus.REFUNDED)
     assert rows.invoices[0].status is InvoiceStatus.REFUNDED
+    shop.stripe.settle_refund(rest["id"], succeeded=False)
+    for _ in range(2):
+        await shop.deliver(shop.happened("refund.failed"))
+    rows = await shop.rows(order)
+    assert (rows.payments[0].status, rows.order.status) == (PaymentStatus.PARTIALLY_REFUNDED, OrderStatus.PAID)
+    assert (rows.invoices[0].status, rows.invoices[0].refunded_cents) == (InvoiceStatus.PAID, 700)
     told = await shop.told(order)
+    failed = [one for one in told if one["type"] == "billing.payment.refund_failed.v1"]
+    assert [(one["amount_restored_cents"], one["refund_id"]) for one in failed] == [(24000, None)]
     assert [one["amount_refunded_cents"] for one in told if one["type"] == "billing.payment.refunded.v1"] == [
         700,
         24000,
