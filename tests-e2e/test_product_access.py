@@ -50,11 +50,29 @@ async def test_nobody_passes_where_a_token_is_needed(product: Product, operation
             assert await _answers(client, guarded) == {_cell(one): 401 for one in guarded}
 
 
-async def test_a_token_is_for_its_own_tenant(product: Product, operations: list[tuple[str, str, Row]]) -> None:
+@pytest.mark.parametrize("role", ROLES)
+async def test_a_token_is_for_its_own_tenant(
+    product: Product, operations: list[tuple[str, str, Row]], role: str
+) -> None:
     guarded = [one for one in operations if one[2].policy.access in (Access.USER, Access.PERMISSION)]
-    token = product.made.tenant_token(uuid4(), role="owner")
+    token = product.made.tenant_token(uuid4(), role=role)
     async with product.client(token, **{"x-tenant-id": str(uuid4())}) as stranger:
         assert await _answers(stranger, guarded) == {_cell(one): 403 for one in guarded}
+
+
+@pytest.mark.parametrize("role", ROLES)
+async def test_a_role_without_a_tenant_opens_nothing_of_one(
+    product: Product, operations: list[tuple[str, str, Row]], role: str
+) -> None:
+    """What it does not hold is refused as such; for what it would hold, a tenant is asked for."""
+    held = ROLE_PERMISSIONS[role]
+    guarded = [one for one in operations if one[2].policy.access is Access.PERMISSION and one[2].tenant_need != "none"]
+    platforms = [one for one in operations if one[2].policy.access is Access.PLATFORM_ADMIN]
+    assert len(guarded) > 80
+    expected = {_cell(one): 400 if one[2].policy.permission in held else 403 for one in guarded}
+    expected |= {_cell(one): 403 for one in platforms}
+    async with product.client(user_jwt(product.made.jwt, role=role, sub=str(uuid4()))) as client:
+        assert await _answers(client, [*guarded, *platforms]) == expected
 
 
 @pytest.mark.parametrize("role", ROLES)
