@@ -19,6 +19,7 @@ from billing.domain.orders import OrderStatus
 from billing.domain.provider_accounts import AccountChange, Environment
 from billing.domain.provider_events import EventSource, NewProviderEvent
 from billing.domain.providers import Notice, PaymentStatus, Provider
+from billing.usecases.announce_reviews import announce_reviews
 from billing.usecases.close_open_calls import close_open_calls
 from billing.usecases.plan_customer import plan_customer
 from billing.usecases.poll_pending_payments import poll_pending_payments
@@ -135,7 +136,7 @@ async def test_two_schedulers_do_everything_once(shop: Shop, box: SecretBox) -> 
     async with platform_transaction(shop.db) as conn:
         names = {row["name"] for row in await conn.fetch("SELECT name FROM schedules")}
     assert names == {
-        *("pending_payments", "order_expiry", "renewals", "dunning", "trial_ends", "open_calls", "stalls"),
+        *("pending_payments", "order_expiry", "renewals", "dunning", "trial_ends", "open_calls", "stalls", "reviews"),
         "reconcile",
     }
 
@@ -317,6 +318,31 @@ async def test_the_administrator_is_told_of_stalls_once_an_hour(db: Database) ->
             conn, event_id, status="processed", reason=None, tenant_id=None, now=start
         )
     assert await watch(200) == {"stuck": 0, "mailed": 0}
+
+
+async def test_the_administrator_is_told_of_each_matter_under_review_once(shop: Shop) -> None:
+    """Of what a webhook brought, and of what was found by asking: whoever paid waits for somebody to look."""
+
+    def announce(email: str | None = "ops@example.com") -> Awaitable[dict[str, int]]:
+        return announce_reviews(shop.db, admin_email=email, clock=utc_now)
+
+    told, polled = await shop.charge(Provider.PAGBANK), await shop.charge(Provider.PAGBANK)
+    assert await announce() == {"review": 0, "told": 0}
+    shop.pagbank.pay(str(told.external_id), amount_cents=1)
+    assert (await shop.deliver_pagbank(str(told.external_id))).status == "review"
+    assert await announce(None) == {"review": 1, "told": 0}
+    counts = await asyncio.gather(*(announce() for _ in range(3)))
+    assert sum(count["told"] for count in counts) == 1
+    shop.pagbank.pay(str(polled.external_id), amount_cents=2)
+    await poll_pending_payments(shop.db, shop.accounts, clock=after(hours=1))
+    assert await announce() == {"review": 2, "told": 1}
+    assert await announce() == {"review": 2, "told": 0}
+    mails = [mail for mail in await outbox(shop.db, "mail_queue") if mail["template"] == "billing_stalled"]
+    assert [mail["to"]["email"] for mail in mails] == ["ops@example.com"] * 2
+    assert [(mail["variables"]["count"], mail["variables"]["provider"]) for mail in mails] == [(1, "pagbank")] * 2
+    reasons = [f"{cents} came in where 24700 was asked for" for cents in (1, 2)]
+    assert [mail["variables"]["reason"] for mail in mails] == reasons
+    assert len({mail["idempotency_key"] for mail in mails}) == 2
 
 
 async def _dies(*_: Any, **__: Any) -> None:

@@ -65,6 +65,15 @@ class ProviderEvent(msgspec.Struct, frozen=True, kw_only=True):
     processed_at: datetime | None
 
 
+class ReviewMatter(msgspec.Struct, frozen=True):
+    """What a person has to look at: an event or a payment, since when, and why."""
+
+    id: UUID
+    provider: str
+    reason: str
+    at: datetime
+
+
 class Outcome(msgspec.Struct, frozen=True):
     """What came of an event: its status, why in words for an administrator, and whose it was."""
 

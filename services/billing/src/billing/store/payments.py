@@ -3,7 +3,10 @@
 from datetime import datetime
 from uuid import UUID
 
+import msgspec
+
 from billing.domain.payments import Payment
+from billing.domain.provider_events import ReviewMatter
 from billing.store.rows import read, read_all, write
 from chassis.db import Connection
 from contracts.errors import NotFound
@@ -203,3 +206,21 @@ async def reprice_unpaid(
         amount_cents,
         now,
     )
+
+
+async def list_for_review(conn: Connection, *, since: datetime, limit: int) -> list[ReviewMatter]:
+    """Payments that came under review since then, of which no event says so, the oldest first. For a platform
+    transaction."""
+    rows = await conn.fetch(
+        """
+        SELECT id, provider, review_reason AS reason, updated_at AS at FROM payments p
+        WHERE review_reason IS NOT NULL AND updated_at >= $1 AND NOT EXISTS (
+              SELECT 1 FROM provider_events e
+              WHERE e.status = 'review' AND e.provider = p.provider AND e.account_id = p.account_id
+                AND e.object_external_id = p.external_id)
+        ORDER BY updated_at, id LIMIT $2
+        """,
+        since,
+        limit,
+    )
+    return msgspec.convert([dict(row) for row in rows], list[ReviewMatter])

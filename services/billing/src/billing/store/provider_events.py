@@ -6,7 +6,7 @@ from uuid import UUID
 
 import msgspec
 
-from billing.domain.provider_events import NewProviderEvent, ProviderEvent
+from billing.domain.provider_events import NewProviderEvent, ProviderEvent, ReviewMatter
 from chassis.db import Connection
 
 
@@ -165,3 +165,16 @@ async def list_stuck(
         limit,
     )
     return msgspec.convert([dict(row) for row in rows], list[ProviderEvent])
+
+
+async def list_for_review(conn: Connection, *, since: datetime, limit: int) -> list[ReviewMatter]:
+    """Events since then that a person has to look at, the oldest first."""
+    rows = await conn.fetch(
+        """
+        SELECT id, provider, COALESCE(reason, '') AS reason, received_at AS at FROM provider_events
+        WHERE status = 'review' AND received_at >= $1 ORDER BY received_at, id LIMIT $2
+        """,
+        since,
+        limit,
+    )
+    return msgspec.convert([dict(row) for row in rows], list[ReviewMatter])
