@@ -13,6 +13,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from packaging.requirements import Requirement
@@ -23,6 +24,10 @@ from chassis.settings import check_secret
 ROOT = Path(__file__).parents[2]
 SERVICES = sorted(path.parent.name for path in (ROOT / "services").glob("*/pyproject.toml"))
 PUBLISHED = "gateway"
+# Set by the image, or settled with the rest of the page: ports, who listens, how long a stop may take.
+FIXED = {
+    "HOST", "PORT", "METRICS_HOST", "METRICS_PORT", "ENVIRONMENT", "ROLE", "DRAIN_WAIT_S", "SHUTDOWN_GRACE_S",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -36,9 +41,33 @@ def test_each_service_has_one_block_and_the_gateway_knows_it(compose: dict[str, 
     built = {block["build"]["args"]["SERVICE"]: name for name, block in compose["services"].items() if "build" in block}
     assert built == {name: name for name in ["gateway", "migrate", *SERVICES]}
     upstreams = {
-        key: url for key, url in compose["services"]["gateway"]["environment"].items() if key.startswith("UPSTREAM_")
+        key: url
+        for key, url in compose["services"]["gateway"]["environment"].items()
+        if key.startswith("UPSTREAM_") and not url.startswith("$")
     }
     assert upstreams == {f"UPSTREAM_{name.upper().replace('-', '_')}": f"http://{name}:8080" for name in SERVICES}
+
+
+def test_the_gateway_starts_when_what_it_needs_to_be_ready_is_there(compose: dict[str, Any]) -> None:
+    """Its own start period is shorter than a first migration may be: then `up --wait` gave up on it."""
+    gateway, tenants = compose["services"]["gateway"], compose["services"]["tenants"]
+    assert gateway["depends_on"] == {"tenants": {"condition": "service_healthy"}}
+    assert tenants["depends_on"]["migrate"] == {"condition": "service_completed_successfully"}
+    assert "AMQP_URL" in gateway["environment"]
+
+
+@pytest.mark.parametrize("service", ["gateway", *SERVICES])
+def test_whatever_a_service_reads_can_be_given_in_the_env_file(compose: dict[str, Any], service: str) -> None:
+    """A variable that the block does not pass on would be set in .env in vain; one that nobody reads does nothing."""
+    kind = "GatewaySettings" if service == "gateway" else "Settings"
+    settings = getattr(importlib.import_module(f"{service.replace('-', '_')}.settings"), kind)
+    defaults = {field.name.upper(): field.default for field in msgspec.structs.fields(settings)}
+    # The services' addresses have a test of their own.
+    read = {name for name, default in defaults.items() if not (name.startswith("UPSTREAM_") and default is None)}
+    given = {name for name in compose["services"][service]["environment"] if name in read or name not in defaults}
+    assert given | FIXED == read | FIXED
+    grace_s = int(compose["services"][service]["stop_grace_period"].removesuffix("s"))
+    assert defaults["DRAIN_WAIT_S"] + defaults["SHUTDOWN_GRACE_S"] < grace_s
 
 
 def test_every_container_is_confined(compose: dict[str, Any]) -> None:
