@@ -25,7 +25,7 @@ from billing.usecases.plan_customer import plan_customer
 from billing.usecases.poll_pending_payments import poll_pending_payments
 from billing.usecases.request_refund import request_refund
 from billing.usecases.run_each import run_each
-from billing.usecases.run_schedules import Schedule, run_schedules
+from billing.usecases.run_schedules import Job, Schedule, _run_due, run_schedules
 from billing.usecases.save_provider_account import save_provider_account
 from billing.usecases.watch_stalls import watch_stalls
 from chassis.clock import Clock, utc_now
@@ -85,6 +85,26 @@ async def test_a_dead_ones_job_is_taken_over_and_it_may_not_end_it_any_more(db: 
     assert not await mark(db, dead)
     assert await mark(db, taken, next_in_s=0)
     assert await claim(db) == taken + 1
+
+
+async def test_a_job_that_takes_long_is_ones_own_while_one_lives(db: Database) -> None:
+    """It takes three leases; another scheduler asks for it all the while."""
+    runs = 0
+
+    async def run() -> dict[str, int]:
+        nonlocal runs
+        runs += 1
+        await asyncio.sleep(1.5)
+        return {}
+
+    job = Job(name="job", every_s=60, run=run, lease_s=0.5)
+    stopping = asyncio.Event()
+    first = asyncio.create_task(_run_due(db, [job], stopping))
+    await until(lambda: runs)
+    while not first.done():
+        await _run_due(db, [job], stopping)
+        await asyncio.sleep(0.05)
+    assert runs == 1
 
 
 async def test_two_schedulers_do_everything_once(shop: Shop, box: SecretBox) -> None:

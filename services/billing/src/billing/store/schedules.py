@@ -23,6 +23,22 @@ async def claim_run(conn: Connection, name: str, *, lease_s: float) -> int | Non
     return fence
 
 
+async def renew_run(conn: Connection, name: str, fence: int, *, lease_s: float) -> bool:
+    """Holds the run for longer; False for one whose lease another has taken over."""
+    return (
+        await conn.fetchval(
+            """
+            UPDATE schedules SET lease_until = now() + make_interval(secs => $3)
+            WHERE name = $1 AND fence = $2 AND lease_until IS NOT NULL RETURNING true
+            """,
+            name,
+            fence,
+            lease_s,
+        )
+        is True
+    )
+
+
 async def mark_run(conn: Connection, name: str, fence: int, *, next_in_s: float, result: dict[str, int]) -> bool:
     """Ends the run and sets when the next is due; False for one whose lease another has taken over."""
     return (

@@ -1,8 +1,8 @@
 """Runs what is due by the clock: each job in one of all processes at a time, and again when its time has come."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 
 import msgspec
 import structlog
@@ -29,11 +29,6 @@ from chassis.secrets import SecretBox
 
 _log = structlog.get_logger("billing.schedules")
 
-#: A batch of rows, each of which may wait for its provider; whoever takes longer is taken for dead, and harms nothing:
-#: every job bears to be run twice at once.
-_LEASE_S: Final = 300.0
-_RECONCILE_LEASE_S: Final = 1800.0
-
 
 class Schedule(msgspec.Struct, frozen=True, kw_only=True):
     """What the operator has set for the scheduler."""
@@ -47,12 +42,16 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """Something to be done every `every_s` seconds; `run` answers what it counted."""
+    """Something to be done every `every_s` seconds; `run` answers what it counted.
+
+    Who runs it is taken for dead `lease_s` after the last sign of life. One that was only slow harms nothing: every job
+    bears to be run twice at once.
+    """
 
     name: str
     every_s: float
     run: Callable[[], Awaitable[dict[str, int]]]
-    lease_s: float = _LEASE_S
+    lease_s: float = 20.0
 
 
 async def run_schedules(
@@ -87,7 +86,8 @@ async def _run_due(db: Database, jobs: Sequence[Job], stopping: asyncio.Event) -
             if fence is None:
                 continue
             try:
-                result = await job.run()
+                async with _kept(db, job, fence):
+                    result = await job.run()
             except Exception as error:
                 _log.warning("a job failed", job=job.name, reason=reason_of(error))
                 result = {"failed": 1}
@@ -96,6 +96,26 @@ async def _run_due(db: Database, jobs: Sequence[Job], stopping: asyncio.Event) -
         except Exception as error:
             # The database is away, or busy: its leases run out by themselves.
             _log.warning("a job could not be claimed", job=job.name, reason=reason_of(error))
+
+
+@asynccontextmanager
+async def _kept(db: Database, job: Job, fence: int) -> AsyncIterator[None]:
+    """Gives a sign of life now and then while the block runs."""
+
+    async def renew() -> None:
+        while True:
+            await asyncio.sleep(job.lease_s / 4)
+            try:
+                async with platform_transaction(db) as conn:
+                    await store.schedules.renew_run(conn, job.name, fence, lease_s=job.lease_s)
+            except Exception as error:
+                _log.warning("a job could not be renewed", job=job.name, reason=reason_of(error))
+
+    renewing = asyncio.create_task(renew())
+    try:
+        yield
+    finally:
+        renewing.cancel()
 
 
 def _jobs(
@@ -124,7 +144,4 @@ def _jobs(
     if n8n is not None:
         regular["purchase_notices"] = lambda: send_purchase_notices(db, n8n, clock=clock)
     jobs = [Job(name=name, every_s=schedule.every_s, run=run) for name, run in regular.items()]
-    return [
-        *jobs,
-        Job(name="reconcile", every_s=schedule.reconcile_every_s, run=reconcile, lease_s=_RECONCILE_LEASE_S),
-    ]
+    return [*jobs, Job(name="reconcile", every_s=schedule.reconcile_every_s, run=reconcile)]
