@@ -86,6 +86,7 @@ class Product:
                 "PAGBANK_API_BASE": self.pagbank.url,
                 "PUBLIC_URL": edge,
                 "CONTACT_EMAIL": "desk@example.org",
+                "SCHEDULE_EVERY_S": "2",
             },
             "mailer": {
                 "SMTP_URL": self.rig.smtp.url,
