@@ -80,10 +80,10 @@ class Figure:
 
     def line(self) -> str:
         """The figure's row of the table."""
-        row = f"  {self.name:<58}{self.value:>8,.1f} {self.unit}"
+        row = f"  {self.name:<66}{self.value:>8,.1f} {self.unit}"
         if self.at_most is None:
             return row
-        return f"{row:<76}target <= {self.at_most:,.0f} {self.unit}   {'reached' if self.reached else 'ABOVE'}"
+        return f"{row:<84}target <= {self.at_most:g} {self.unit}   {'reached' if self.reached else 'ABOVE'}"
 
 
 @dataclass(frozen=True)

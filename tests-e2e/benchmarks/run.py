@@ -26,7 +26,7 @@ def main() -> int:
         "mail": lambda directory: mail_stage.measure(directory, rounds=rounds, seconds=seconds),
         "queue": lambda directory: mail_queue.measure(directory, rounds=rounds, seconds=seconds),
         "money": lambda directory: money.measure(directory, rounds=rounds, seconds=seconds),
-        "sign-in": sign_in.measure,
+        "sign-in": lambda directory: sign_in.measure(directory, rounds=rounds, seconds=seconds),
         "memory": memory.measure,
     }
     chosen = os.environ.get("ONLY", ",".join(parts)).split(",")
