@@ -1,5 +1,6 @@
 """GoHorse's two tables in a database of their own, copied by the command that the Makefile calls."""
 
+import json
 import os
 import subprocess
 import sys
@@ -87,6 +88,7 @@ async def test_rows_are_copied_once_and_every_refusal_is_told(
         async with transaction(db, PLATFORM_TENANT_ID) as conn:
             settings = await store.email_settings.get_settings(conn, PLATFORM_TENANT_ID, ACTIVE)
             template = await store.email_templates.get_template(conn, PLATFORM_TENANT_ID, WELCOME)
+        bodies = await db.relay.fetch("SELECT convert_from(body, 'UTF8') AS body FROM outbox ORDER BY created_at, id")
     finally:
         await db.close()
     assert b"s3cret" not in (settings.smtp_pass or b"")
@@ -96,6 +98,19 @@ async def test_rows_are_copied_once_and_every_refusal_is_told(
     )
     assert b"mq.example.com" not in (settings.amqp_url or b"")
     assert (template.syntax, template.variables) == ("handlebars", ["name", "plan"])
+
+    records = [json.loads(row["body"])["data"] for row in bodies]
+    taken = {(one["action"], one["targets"][0]["id"]): one["metadata"] for one in records}
+    host = {"smtp_host": "smtp.example.com"}
+    assert taken == {
+        ("email_settings.imported", str(ACTIVE)): host | {"is_active": True},
+        ("email_settings.imported", str(SECOND)): host | {"is_active": False},
+        ("email_template.imported", str(WELCOME)): {"slug": "welcome", "locale": "pt-BR", "replaced_default": True},
+        ("email_template.imported", str(RECEIPT)): {"slug": "receipt", "locale": "pt-BR", "replaced_default": False},
+    }
+    assert len(records) == 4, "the second run took nothing"
+    assert {(one["actor"]["type"], one["actor"]["id"]) for one in records} == {("service", "operator")}
+    assert not [word for word in ("s3cret", "mq.example.com", "jobs@") if word in str(records)]
 
 
 def run(*arguments: str, env: dict[str, str]) -> int:

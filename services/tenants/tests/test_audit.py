@@ -16,13 +16,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bus.envelope import Envelope
-from bus.outbox import tell
+from bus.outbox import republish, tell
 from chassis.db import Database, platform_transaction, transaction
 from chassis.secrets import SecretBox
-from contracts.audit import AuditActor, AuditContext, AuditTarget
+from contracts import catalogue, mailer
+from contracts.audit import AuditActor, AuditContext, AuditRecord, AuditTarget
 from contracts.tenants import AuditRecorded
 from tenants import store
 from tenants.domain.audit import GENESIS, AuditEntry, canonical, first_break, hash_of
+from tenants.events import audit_handlers
 from tenants.usecases.append_record import append_record
 from tenants.usecases.open_entries import open_entries
 from tenants.usecases.record_audit import record_audit
@@ -275,3 +277,48 @@ async def test_over_http(start: Start, tenant: UUID) -> None:
     assert (await tenants.call("GET", "/audit", uuid4(), "audit:read")).json()["data"] == []
     for bad in ("?before=0", "?limit=0", "?since=yesterday", "?color=red", "?target=%00"):
         assert (await tenants.call("GET", f"/audit{bad}", tenant, "audit:read")).status_code in (400, 422), bad
+
+
+def test_whichever_service_tells_a_record_is_listened_to(box: SecretBox) -> None:
+    told = {event for event in catalogue.EVENTS if issubclass(event, AuditRecord)}
+    assert mailer.AuditRecorded in told
+    assert {handler.event for handler in audit_handlers(box, lambda: NOW)} == told
+
+
+async def test_what_the_mailer_tells_twice_is_one_entry(start: Start, tenant: UUID) -> None:
+    """From its exchange to the log, over the broker; the second time the inbox has forgotten the first."""
+    tenants = await start()
+    person = uuid4()
+    told = mailer.AuditRecorded(
+        tenant_id=tenant,
+        action="email_settings.updated",
+        occurred_at=NOW,
+        actor=AuditActor(type="user", id=str(person)),
+        targets=(AuditTarget(type="email_settings", id="s1"),),
+        context=AuditContext(location="203.0.113.9", user_agent="curl"),
+        metadata={"changed": "smtp_host, smtp_pass"},
+        subject_ref=person,
+    )
+    async with platform_transaction(tenants.db) as conn:
+        event_id = await tell(conn, told, tenant_id=tenant, aggregate_id=tenant)
+
+    async def heard() -> bool:
+        async with platform_transaction(tenants.db) as conn:
+            return bool(await conn.fetchval("SELECT EXISTS (SELECT FROM inbox WHERE message_id = $1)", str(event_id)))
+
+    async def sent_again() -> bool:
+        """False while the relay has not noted yet that it published the row, which can be after it was heard."""
+        async with platform_transaction(tenants.db) as conn:
+            return await republish(conn, since=NOW.replace(year=2020), type="mailer.audit.recorded.v1") == 1
+
+    await until(heard)
+    async with platform_transaction(tenants.db) as conn:
+        await conn.execute("DELETE FROM inbox")
+    await until(sent_again)
+    await until(heard)
+    [entry] = (await tenants.call("GET", "/audit", tenant, "audit:read")).json()["data"]
+    assert (entry["seq"], entry["action"]) == (1, "email_settings.updated")
+    assert entry["context"]["service"] == "mailer"
+    assert entry["actor"] == {"type": "user", "id": str(person)}
+    assert entry["metadata"] == {"changed": "smtp_host, smtp_pass"}
+    assert (entry["personal"]["location"], entry["personal"]["user_agent"]) == ("203.0.113.9", "curl")

@@ -1,4 +1,4 @@
-"""What the mailer hears and says: mail jobs in, delivery events out."""
+"""What the mailer hears and says: mail jobs in, delivery events and audit records out."""
 
 from datetime import datetime
 from typing import Any
@@ -6,6 +6,7 @@ from uuid import UUID
 
 import msgspec
 
+from contracts.audit import AuditRecord
 from contracts.event import Event
 from contracts.privacy import PrivacyErased, PrivacyExported
 
@@ -84,6 +85,10 @@ class DataExported(PrivacyExported, frozen=True, kw_only=True, tag="mailer.priva
     """The mailer's part of an export."""
 
 
+class AuditRecorded(AuditRecord, frozen=True, kw_only=True, tag="mailer.audit.recorded.v1"):
+    """Something worth a record was done in the mailer."""
+
+
 EVENTS: tuple[type[Event], ...] = (
     EmailSent,
     EmailDeferred,
@@ -92,4 +97,5 @@ EVENTS: tuple[type[Event], ...] = (
     EmailSuppressed,
     DataErased,
     DataExported,
+    AuditRecorded,
 )

@@ -56,7 +56,8 @@ def audit_handlers(box: SecretBox, clock: Clock) -> tuple[Handler, ...]:
     async def on_audit_recorded(conn: Connection, event: AuditRecord, envelope: Envelope) -> None:
         await append_record(conn, event, envelope, box=box, now=clock())
 
-    return tuple(Handler(event, on_audit_recorded) for event in (billing.AuditRecorded, tenants.AuditRecorded))
+    records: tuple[type[AuditRecord], ...] = (billing.AuditRecorded, mailer.AuditRecorded, tenants.AuditRecorded)
+    return tuple(Handler(record, on_audit_recorded) for record in records)
 
 
 def privacy_handlers(box: SecretBox, clock: Clock, services: Collection[str]) -> tuple[Handler, ...]:

@@ -17,10 +17,12 @@ from chassis.idempotency import once
 from chassis.identity import Identity, requires, tenant_of
 from chassis.secrets import SecretBox
 from mailer import store
+from mailer.api.doers import doer_of
 from mailer.api.pages import Cursor, Limit, Page, page_of, start_of
 from mailer.domain.email_settings import MASK, EmailSettings, SettingsChange
 from mailer.smtp import SmtpPool
 from mailer.usecases.create_settings import create_settings
+from mailer.usecases.delete_settings import delete_settings
 from mailer.usecases.open_origin import open_origin
 from mailer.usecases.send_test_email import Trial, send_test_email
 from mailer.usecases.update_settings import update_settings
@@ -127,7 +129,15 @@ async def post_settings(
     async def create(conn: Connection) -> SettingsView:
         change = SettingsChange(**msgspec.structs.asdict(data))
         return _view(
-            await create_settings(conn, tenant_id, change, box=box, allow_private_smtp=allow_private_smtp, now=clock())
+            await create_settings(
+                conn,
+                tenant_id,
+                change,
+                by=doer_of(request),
+                box=box,
+                allow_private_smtp=allow_private_smtp,
+                now=clock(),
+            )
         )
 
     return await once(request, db, data, create)
@@ -136,6 +146,7 @@ async def post_settings(
 @patch("/email-settings/{settings_id:uuid}", guards=[requires("email_settings:write")])
 async def patch_settings(
     data: JSONBody[SettingsPatch],
+    request: StrictRequest,
     db: NamedDependency[Database],
     identity: NamedDependency[Identity],
     clock: NamedDependency[Clock],
@@ -149,19 +160,30 @@ async def patch_settings(
     async with transaction(db, tenant_id) as conn:
         return _view(
             await update_settings(
-                conn, tenant_id, settings_id, change, box=box, allow_private_smtp=allow_private_smtp, now=clock()
+                conn,
+                tenant_id,
+                settings_id,
+                change,
+                by=doer_of(request),
+                box=box,
+                allow_private_smtp=allow_private_smtp,
+                now=clock(),
             )
         )
 
 
 @delete("/email-settings/{settings_id:uuid}", guards=[requires("email_settings:write")])
-async def delete_settings(
-    db: NamedDependency[Database], identity: NamedDependency[Identity], settings_id: FromPath[UUID]
+async def remove_settings(
+    request: StrictRequest,
+    db: NamedDependency[Database],
+    identity: NamedDependency[Identity],
+    clock: NamedDependency[Clock],
+    settings_id: FromPath[UUID],
 ) -> None:
     """Removes SMTP settings; without active ones the platform's are used."""
     tenant_id = tenant_of(identity)
     async with transaction(db, tenant_id) as conn:
-        await store.email_settings.delete_settings(conn, tenant_id, settings_id)
+        await delete_settings(conn, tenant_id, settings_id, by=doer_of(request), now=clock())
 
 
 @post("/email-settings/{settings_id:uuid}/test-send", guards=[requires("email_settings:write")], status_code=200)
@@ -194,4 +216,4 @@ def _view(settings: EmailSettings) -> SettingsView:
     )
 
 
-ROUTES = [list_settings, get_settings, post_settings, patch_settings, delete_settings, test_send]
+ROUTES = [list_settings, get_settings, post_settings, patch_settings, remove_settings, test_send]

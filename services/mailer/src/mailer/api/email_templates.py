@@ -15,11 +15,13 @@ from chassis.db import Connection, Database, transaction
 from chassis.idempotency import once
 from chassis.identity import Identity, requires, tenant_of
 from mailer import store
+from mailer.api.doers import doer_of
 from mailer.api.pages import Cursor, Limit, Page, page_of, start_of
 from mailer.domain.email_templates import EmailTemplate
 from mailer.domain.templates import MAX_BODY_CHARS, MAX_SUBJECT_CHARS, Syntax, prepare
 from mailer.renderer import Rendered, Renderer, RenderRequest, request_for
 from mailer.usecases.create_template import create_template
+from mailer.usecases.delete_template import delete_template
 from mailer.usecases.update_template import update_template
 
 Subject = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_SUBJECT_CHARS)]
@@ -137,6 +139,7 @@ async def post_template(
             body_html=data.body_html,
             variables=data.variables,
             syntax=data.syntax,
+            by=doer_of(request),
             now=clock(),
         )
         return SavedTemplate(**_shown(saved), warnings=list(warnings))
@@ -147,6 +150,7 @@ async def post_template(
 @patch("/email-templates/{template_id:uuid}", guards=[requires("email_templates:write")])
 async def patch_template(
     data: JSONBody[TemplateChange],
+    request: StrictRequest,
     db: NamedDependency[Database],
     identity: NamedDependency[Identity],
     clock: NamedDependency[Clock],
@@ -163,19 +167,24 @@ async def patch_template(
             body_html=data.body_html,
             variables=data.variables,
             syntax=data.syntax,
+            by=doer_of(request),
             now=clock(),
         )
     return SavedTemplate(**_shown(saved), warnings=list(warnings))
 
 
 @delete("/email-templates/{template_id:uuid}", guards=[requires("email_templates:write")])
-async def delete_template(
-    db: NamedDependency[Database], identity: NamedDependency[Identity], template_id: FromPath[UUID]
+async def remove_template(
+    request: StrictRequest,
+    db: NamedDependency[Database],
+    identity: NamedDependency[Identity],
+    clock: NamedDependency[Clock],
+    template_id: FromPath[UUID],
 ) -> None:
     """Removes one of the tenant's own templates; a platform default of its slug shows again."""
     tenant_id = tenant_of(identity)
     async with transaction(db, tenant_id) as conn:
-        await store.email_templates.delete_template(conn, tenant_id, template_id)
+        await delete_template(conn, tenant_id, template_id, by=doer_of(request), now=clock())
 
 
 @post("/email-templates/{template_id:uuid}/preview", guards=[requires("email_templates:read")], status_code=200)
@@ -215,7 +224,7 @@ ROUTES = [
     get_template,
     post_template,
     patch_template,
-    delete_template,
+    remove_template,
     preview_template,
     preview_draft,
 ]

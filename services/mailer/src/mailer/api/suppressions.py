@@ -14,8 +14,10 @@ from chassis.db import Database, transaction
 from chassis.idempotency import once
 from chassis.identity import Identity, requires, tenant_of
 from mailer import store
+from mailer.api.doers import doer_of
 from mailer.api.pages import Cursor, Limit, Page, page_of, start_of
 from mailer.domain.suppressions import Suppression, normal_form
+from mailer.usecases.release_address import release_address
 from mailer.usecases.suppress_address import suppress_address
 
 
@@ -58,18 +60,24 @@ async def create_suppression(
         request,
         db,
         data,
-        lambda conn: suppress_address(conn, tenant_id, email=data.email, detail=data.detail, now=clock()),
+        lambda conn: suppress_address(
+            conn, tenant_id, email=data.email, detail=data.detail, by=doer_of(request), now=clock()
+        ),
     )
 
 
 @delete("/suppressions/{suppression_id:uuid}", guards=[requires("suppressions:write")])
 async def delete_suppression(
-    db: NamedDependency[Database], identity: NamedDependency[Identity], suppression_id: FromPath[UUID]
+    request: StrictRequest,
+    db: NamedDependency[Database],
+    identity: NamedDependency[Identity],
+    clock: NamedDependency[Clock],
+    suppression_id: FromPath[UUID],
 ) -> None:
     """Takes an address off the list: mails to it are tried again."""
     tenant_id = tenant_of(identity)
     async with transaction(db, tenant_id) as conn:
-        await store.suppressions.delete_suppression(conn, tenant_id, suppression_id)
+        await release_address(conn, tenant_id, suppression_id, by=doer_of(request), now=clock())
 
 
 ROUTES = [list_suppressions, create_suppression, delete_suppression]

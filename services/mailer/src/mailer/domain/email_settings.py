@@ -75,6 +75,11 @@ def apply(change: SettingsChange, old: EmailSettings, *, allow_private_smtp: boo
     return msgspec.structs.replace(settings, sender_email=sender.email, sender_name=sender.name)
 
 
+def changed_fields(old: EmailSettings, new: EmailSettings) -> list[str]:
+    """The names of what `new` says otherwise than `old`, in the row's order; a password given anew is among them."""
+    return [name for name in SettingsChange.__struct_fields__ if getattr(old, name) != getattr(new, name)]
+
+
 def check_smtp_host(host: str, *, allow_private: bool) -> None:
     """Raises Invalid for what is not a host name or an address, and for one that only the inside can reach.
 

@@ -28,6 +28,13 @@ class EmailTemplate(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: datetime
 
 
+def changed_fields(old: EmailTemplate, new: EmailTemplate) -> list[str]:
+    """The names of what the author of `new` says otherwise than in `old`; not what is derived from it."""
+    return [
+        name for name in ("subject", "body_html", "variables", "syntax") if getattr(old, name) != getattr(new, name)
+    ]
+
+
 class TemplateChoice(msgspec.Struct, frozen=True, kw_only=True):
     """What has to be known of a template to choose it, and to keep a job's secrets, without reading its body."""
 

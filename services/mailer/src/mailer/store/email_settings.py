@@ -65,16 +65,18 @@ async def list_settings_of_lanes(conn: Connection, lanes: Sequence[UUID]) -> lis
     return msgspec.convert([dict(row) for row in rows], list[EmailSettings])
 
 
-async def deactivate_settings(conn: Connection, tenant_id: UUID, *, but: UUID) -> None:
-    """Leaves at most the row `but` active."""
-    await conn.execute(
+async def deactivate_settings(conn: Connection, tenant_id: UUID, *, but: UUID) -> UUID | None:
+    """Leaves at most the row `but` active; the one that was until now, if there is another."""
+    replaced: UUID | None = await conn.fetchval(
         """
         UPDATE email_settings SET is_active = false, updated_at = now()
         WHERE tenant_id = $1 AND is_active AND id <> $2
+        RETURNING id
         """,
         tenant_id,
         but,
     )
+    return replaced
 
 
 async def upsert_settings(conn: Connection, tenant_id: UUID, settings: EmailSettings) -> None:
@@ -107,10 +109,11 @@ async def upsert_settings(conn: Connection, tenant_id: UUID, settings: EmailSett
     )
 
 
-async def delete_settings(conn: Connection, tenant_id: UUID, settings_id: UUID) -> None:
-    """Removes one row of the tenant. Raises NotFound."""
+async def delete_settings(conn: Connection, tenant_id: UUID, settings_id: UUID) -> EmailSettings:
+    """Removes one row of the tenant, and returns what it was. Raises NotFound."""
     row = await conn.fetchrow(
-        "DELETE FROM email_settings WHERE tenant_id = $1 AND id = $2 RETURNING id", tenant_id, settings_id
+        "DELETE FROM email_settings WHERE tenant_id = $1 AND id = $2 RETURNING *", tenant_id, settings_id
     )
     if row is None:
         raise NotFound("no such e-mail settings")
+    return msgspec.convert(dict(row), EmailSettings)

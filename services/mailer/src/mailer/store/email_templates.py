@@ -137,13 +137,14 @@ async def update_template(conn: Connection, tenant_id: UUID, template: EmailTemp
     )
 
 
-async def delete_template(conn: Connection, tenant_id: UUID, template_id: UUID) -> None:
-    """Removes one of the tenant's own templates. Raises NotFound."""
+async def delete_template(conn: Connection, tenant_id: UUID, template_id: UUID) -> EmailTemplate:
+    """Removes one of the tenant's own templates, and returns what it was. Raises NotFound."""
     row = await conn.fetchrow(
-        "DELETE FROM email_templates WHERE tenant_id = $1 AND id = $2 RETURNING id", tenant_id, template_id
+        "DELETE FROM email_templates WHERE tenant_id = $1 AND id = $2 RETURNING *", tenant_id, template_id
     )
     if row is None:
         raise NotFound("no such template of yours")
+    return msgspec.convert(dict(row), EmailTemplate)
 
 
 async def delete_default(conn: Connection, tenant_id: UUID, slug: str, locale: str) -> bool:

@@ -93,10 +93,11 @@ async def insert_bounced(
     )
 
 
-async def delete_suppression(conn: Connection, tenant_id: UUID, suppression_id: UUID) -> None:
-    """Takes an address off the tenant's list. Raises NotFound."""
+async def delete_suppression(conn: Connection, tenant_id: UUID, suppression_id: UUID) -> Suppression:
+    """Takes an address off the tenant's list, and returns its entry. Raises NotFound."""
     row = await conn.fetchrow(
-        "DELETE FROM suppressions WHERE tenant_id = $1 AND id = $2 RETURNING id", tenant_id, suppression_id
+        "DELETE FROM suppressions WHERE tenant_id = $1 AND id = $2 RETURNING *", tenant_id, suppression_id
     )
     if row is None:
         raise NotFound("no such suppression")
+    return msgspec.convert(dict(row), Suppression)

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from chassis.db import Connection
 from chassis.secrets import SecretBox
+from mailer.domain.doers import Doer
 from mailer.domain.email_settings import EmailSettings, SettingsChange
 from mailer.domain.identifiers import new_id
 from mailer.usecases.save_settings import save_settings
@@ -15,6 +16,7 @@ async def create_settings(
     tenant_id: UUID,
     change: SettingsChange,
     *,
+    by: Doer,
     box: SecretBox,
     allow_private_smtp: bool,
     now: datetime,
@@ -36,4 +38,6 @@ async def create_settings(
         created_at=now,
         updated_at=now,
     )
-    return await save_settings(conn, blank, change, box=box, allow_private_smtp=allow_private_smtp, now=now)
+    return await save_settings(
+        conn, blank, change, "created", by=by, box=box, allow_private_smtp=allow_private_smtp, now=now
+    )

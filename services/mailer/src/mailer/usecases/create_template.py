@@ -6,9 +6,11 @@ from uuid import UUID
 
 from chassis.db import Connection
 from mailer import store
+from mailer.domain.doers import Doer
 from mailer.domain.email_templates import EmailTemplate
 from mailer.domain.identifiers import new_id
 from mailer.domain.templates import Syntax, prepare
+from mailer.usecases.record_audit import record_audit
 
 
 async def create_template(
@@ -21,6 +23,7 @@ async def create_template(
     body_html: str,
     variables: Sequence[str],
     syntax: Syntax | None,
+    by: Doer,
     now: datetime,
 ) -> tuple[EmailTemplate, tuple[str, ...]]:
     """The new template and what its author may want to mend.
@@ -44,4 +47,15 @@ async def create_template(
         updated_at=now,
     )
     await store.email_templates.insert_template(conn, tenant_id, template)
+    await record_audit(
+        conn,
+        tenant_id,
+        "email_template.created",
+        by=by,
+        kind="email_template",
+        target_id=template.id,
+        now=now,
+        slug=slug,
+        locale=locale,
+    )
     return template, prepared.warnings

@@ -11,8 +11,10 @@ from chassis.db import Connection, Database, transaction
 from chassis.secrets import SecretBox
 from contracts.errors import ServiceError
 from mailer import store
+from mailer.domain.doers import OPERATOR
 from mailer.domain.gohorse import read_settings, read_template
 from mailer.gohorse_db import GohorseRows
+from mailer.usecases.record_audit import record_audit
 
 
 class Fate(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +51,17 @@ async def import_gohorse(
             is_active=found.settings.is_active and not is_late,
         )
         await store.email_settings.upsert_settings(conn, tenant_id, settings)
+        await record_audit(
+            conn,
+            tenant_id,
+            "email_settings.imported",
+            by=OPERATOR,
+            kind="email_settings",
+            target_id=settings.id,
+            now=now,
+            smtp_host=settings.smtp_host,
+            is_active=settings.is_active,
+        )
         return "not active here: another row is" if is_late else ""
 
     async def take_template(conn: Connection, row: Mapping[str, Any]) -> str | None:
@@ -57,6 +70,18 @@ async def import_gohorse(
             return None
         replaced = await store.email_templates.delete_default(conn, tenant_id, template.slug, template.locale)
         await store.email_templates.insert_template(conn, tenant_id, template)
+        await record_audit(
+            conn,
+            tenant_id,
+            "email_template.imported",
+            by=OPERATOR,
+            kind="email_template",
+            target_id=template.id,
+            now=now,
+            slug=template.slug,
+            locale=template.locale,
+            replaced_default=replaced,
+        )
         return "in place of the default" if replaced else ""
 
     async def fate_of(

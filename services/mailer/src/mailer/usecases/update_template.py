@@ -8,8 +8,10 @@ import msgspec
 
 from chassis.db import Connection
 from mailer import store
-from mailer.domain.email_templates import EmailTemplate
+from mailer.domain.doers import Doer
+from mailer.domain.email_templates import EmailTemplate, changed_fields
 from mailer.domain.templates import Syntax, prepare
+from mailer.usecases.record_audit import record_audit
 
 
 async def update_template(
@@ -21,6 +23,7 @@ async def update_template(
     body_html: str | None,
     variables: Sequence[str] | None,
     syntax: Syntax | None,
+    by: Doer,
     now: datetime,
 ) -> tuple[EmailTemplate, tuple[str, ...]]:
     """The template as it now is, and what its author may want to mend; what is None stays as it was.
@@ -44,4 +47,17 @@ async def update_template(
         updated_at=now,
     )
     await store.email_templates.update_template(conn, tenant_id, changed)
+    if names := changed_fields(old, changed):
+        await record_audit(
+            conn,
+            tenant_id,
+            "email_template.updated",
+            by=by,
+            kind="email_template",
+            target_id=template_id,
+            now=now,
+            slug=changed.slug,
+            locale=changed.locale,
+            changed=", ".join(names),
+        )
     return changed, prepared.warnings
