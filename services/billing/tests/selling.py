@@ -16,7 +16,7 @@ from billing.usecases.save_provider_account import save_provider_account
 from chassis.db import Database, platform_transaction, transaction
 from chassis.secrets import SecretBox
 from chassis.settings import Secret
-from contracts.audit import AuditActor
+from contracts.audit import AuditActor, Doer
 from testkit.fake_asaas import FakeAsaas
 from testkit.fake_pagbank import FakePagBank
 from testkit.fake_stripe import FakeStripe
@@ -121,6 +121,6 @@ async def own_account(db: Database, tenant: UUID) -> None:
             change,
             box=SecretBox(Secret(SECRETS_KEY)),
             platform_tokens=(),
-            actor=AuditActor(type="user", id="user-1"),
+            by=Doer(actor=AuditActor(type="user", id="user-1")),
             now=NOW,
         )

@@ -31,7 +31,7 @@ from billing.usecases.watch_stalls import watch_stalls
 from chassis.clock import Clock, utc_now
 from chassis.db import Database, platform_transaction, transaction
 from chassis.secrets import SecretBox
-from contracts.audit import AuditActor
+from contracts.audit import AuditActor, Doer
 from testkit.fake_http import Fault
 from testkit.service import until
 
@@ -261,7 +261,7 @@ async def test_a_customer_whose_answer_was_lost_is_linked(shop: Shop, box: Secre
             webhook_secret="w" * 32,
         )
         account = await save_provider_account(
-            conn, tenant, change, box=box, platform_tokens=(), actor=AuditActor(type="user", id="u"), now=now
+            conn, tenant, change, box=box, platform_tokens=(), by=Doer(actor=AuditActor(type="user", id="u")), now=now
         )
         planned = await plan_customer(
             conn,
@@ -288,7 +288,7 @@ async def test_a_refund_that_a_crash_left_unasked_is_asked_for_once(shop: Shop, 
     async with transaction(shop.db, payment.tenant_id) as conn:
         refund = await request_refund(
             conn, payment.tenant_id, payment.id, amount_cents=None, reason=None, is_keyed=True,
-            may_refund_sales=True, actor=AuditActor(type="user", id="u"), now=utc_now(),
+            may_refund_sales=True, by=Doer(actor=AuditActor(type="user", id="u")), now=utc_now(),
         )  # fmt: skip
     assert (await close(shop, box, after(minutes=4)))["seen"] == 0
     shop.asaas.server.faults = [Fault.FAIL_500] * 3

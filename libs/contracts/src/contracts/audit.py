@@ -35,6 +35,21 @@ class AuditContext(msgspec.Struct, frozen=True, kw_only=True):
     user_agent: str | None = None
 
 
+class Doer(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody at work, as use cases pass them on to their records; what `context` says is personal."""
+
+    actor: AuditActor
+    context: AuditContext = AuditContext()
+
+    @property
+    def person_id(self) -> UUID | None:
+        """The person, where it is one of ours: whose personal data the address and the agent are."""
+        try:
+            return UUID(self.actor.id) if self.actor.type in ("user", "platform_admin") else None
+        except ValueError:
+            return None
+
+
 class AuditRecord(Event, frozen=True, kw_only=True):
     """What was done. `action` is noun.verb_past; `metadata` has at most 50 keys of 40 characters, values of 500.
 

@@ -7,7 +7,6 @@ from litestar.connection import ASGIConnection
 from litestar.handlers.base import BaseRouteHandler
 
 from chassis.identity import Identity
-from contracts.audit import AuditActor
 from contracts.errors import Forbidden
 
 
@@ -30,9 +29,3 @@ def requires_platform_admin() -> PlatformAdminGuard:
 def is_platform_admin(identity: Identity) -> bool:
     """Whether the caller administers the platform; `*` within a tenant does not make one."""
     return identity.kind == "platform_admin"
-
-
-def actor_of(identity: Identity) -> AuditActor:
-    """The caller as audit records name them."""
-    kind = identity.kind if identity.kind in ("user", "platform_admin", "api_key", "public") else "service"
-    return AuditActor(type=kind, id=identity.subject)

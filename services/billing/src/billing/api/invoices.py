@@ -11,7 +11,7 @@ from litestar.params import FromPath, QueryParameter
 
 from billing import store
 from billing.accounts import Accounts
-from billing.api.access import actor_of, is_platform_admin
+from billing.api.access import is_platform_admin
 from billing.api.pages import Cursor, Limit, Page, start_of
 from billing.domain.customers import SoldBy
 from billing.domain.identifiers import cursor_after
@@ -21,6 +21,7 @@ from billing.usecases.void_invoice import void_invoice
 from chassis.body_guard import StrictRequest
 from chassis.clock import Clock
 from chassis.db import Database, transaction
+from chassis.doers import doer_of
 from chassis.identity import requires, tenant_of
 from contracts.errors import NotFound
 
@@ -113,7 +114,7 @@ async def post_void(
         invoice_id,
         may_waive=is_platform_admin(identity),
         accounts=accounts,
-        actor=actor_of(identity),
+        by=doer_of(request),
         clock=clock,
     )
     async with transaction(db, tenant_id) as conn:

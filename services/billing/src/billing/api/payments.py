@@ -11,7 +11,7 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 
 from billing import store
 from billing.accounts import Accounts
-from billing.api.access import actor_of, is_platform_admin
+from billing.api.access import is_platform_admin
 from billing.api.pages import Cursor, Limit, Page, page_of, start_of
 from billing.domain.customers import SoldBy
 from billing.domain.payments import Payment
@@ -24,6 +24,7 @@ from billing.usecases.request_refund import request_refund
 from chassis.body_guard import StrictRequest
 from chassis.clock import Clock
 from chassis.db import Connection, Database, transaction
+from chassis.doers import doer_of
 from chassis.idempotency import KEY_HEADER, once
 from chassis.identity import requires, tenant_of
 
@@ -155,7 +156,7 @@ async def post_refund(
             reason=data.reason,
             is_keyed=KEY_HEADER in request.headers,
             may_refund_sales=is_platform_admin(identity),
-            actor=actor_of(identity),
+            by=doer_of(request),
             now=clock(),
         )
         return _Intent(refund.id)
@@ -182,7 +183,7 @@ async def _end_subscription(
             at_period_end=False,
             reason="refunded",
             accounts=accounts,
-            actor=actor_of(request.user),
+            by=doer_of(request),
             clock=clock,
         )
 

@@ -11,7 +11,7 @@ from msgspec import UNSET
 
 from billing import store
 from billing.accounts import Accounts
-from billing.api.access import actor_of, is_platform_admin, requires_platform_admin
+from billing.api.access import is_platform_admin, requires_platform_admin
 from billing.api.pages import Cursor, Limit, Page, page_of, start_of
 from billing.api.plan_shapes import NewPlan, PlanPatch, PlanView, plan_view, tags_of
 from billing.domain.identifiers import new_id
@@ -23,6 +23,7 @@ from billing.usecases.update_plan import update_plan
 from chassis.body_guard import StrictRequest
 from chassis.clock import Clock
 from chassis.db import Connection, Database, platform_transaction, transaction
+from chassis.doers import doer_of
 from chassis.idempotency import once
 from chassis.identity import Identity
 from contracts.errors import Forbidden, NotFound
@@ -62,7 +63,6 @@ async def post_plan(
     data: JSONBody[NewPlan],
     request: StrictRequest,
     db: NamedDependency[Database],
-    identity: NamedDependency[Identity],
     clock: NamedDependency[Clock],
 ) -> Response[PlanView]:
     """Puts a plan up for sale. An Idempotency-Key creates it once."""
@@ -85,7 +85,7 @@ async def post_plan(
     )
 
     async def create(conn: Connection) -> PlanView:
-        return plan_view(await create_plan(conn, plan, tags_of(data.prices), actor=actor_of(identity), now=now))
+        return plan_view(await create_plan(conn, plan, tags_of(data.prices), by=doer_of(request), now=now))
 
     return await once(request, db, data, create, tenant_id=PLATFORM_TENANT_ID)
 
@@ -93,8 +93,8 @@ async def post_plan(
 @patch("/plans/{plan:str}", guards=[requires_platform_admin()])
 async def patch_plan(
     data: JSONBody[PlanPatch],
+    request: StrictRequest,
     db: NamedDependency[Database],
-    identity: NamedDependency[Identity],
     clock: NamedDependency[Clock],
     plan: FromPath[str],
 ) -> PlanView:
@@ -104,26 +104,26 @@ async def patch_plan(
         wanted["prices"] = tags_of(data.prices)
     async with transaction(db, PLATFORM_TENANT_ID) as conn:
         found = await _named(conn, plan)
-        return plan_view(await update_plan(conn, found.id, PlanChange(**wanted), actor=actor_of(identity), now=clock()))
+        return plan_view(await update_plan(conn, found.id, PlanChange(**wanted), by=doer_of(request), now=clock()))
 
 
 @delete("/plans/{plan:str}", guards=[requires_platform_admin()])
 async def delete_plan(
+    request: StrictRequest,
     db: NamedDependency[Database],
-    identity: NamedDependency[Identity],
     clock: NamedDependency[Clock],
     plan: FromPath[str],
 ) -> None:
     """Takes a plan off sale: archived when anybody ever bought it, else deleted."""
     async with platform_transaction(db) as conn:
         found = await _named(conn, plan)
-        await archive_plan(conn, found.id, actor=actor_of(identity), now=clock())
+        await archive_plan(conn, found.id, by=doer_of(request), now=clock())
 
 
 @post("/plans/{plan:str}/push", guards=[requires_platform_admin()], status_code=200)
 async def post_push(
+    request: StrictRequest,
     db: NamedDependency[Database],
-    identity: NamedDependency[Identity],
     clock: NamedDependency[Clock],
     accounts: NamedDependency[Accounts],
     plan: FromPath[str],
@@ -131,7 +131,7 @@ async def post_push(
     """Makes the plan a product at Stripe with its prices; again, brings Stripe up to date."""
     async with transaction(db, PLATFORM_TENANT_ID) as conn:
         found = await _named(conn, plan)
-    return plan_view(await push_plan(db, found.id, accounts=accounts, actor=actor_of(identity), clock=clock))
+    return plan_view(await push_plan(db, found.id, accounts=accounts, by=doer_of(request), clock=clock))
 
 
 async def _named(conn: Connection, name: str) -> Plan:

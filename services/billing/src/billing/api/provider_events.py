@@ -11,16 +11,17 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 
 from billing import store
 from billing.accounts import Accounts
-from billing.api.access import actor_of, requires_platform_admin
+from billing.api.access import requires_platform_admin
 from billing.api.pages import Cursor, Limit, Page, page_of, start_of
 from billing.domain.customers import PLATFORM_ACCOUNT
 from billing.domain.provider_events import EventSource, ProviderEvent, ProviderEventStatus, redacted
 from billing.usecases.reconcile_providers import Reconciled, reconcile_providers
 from billing.usecases.record_audit import record_audit
 from billing.usecases.replay_provider_event import replay_provider_event
+from chassis.body_guard import StrictRequest
 from chassis.clock import Clock
 from chassis.db import Database, platform_transaction
-from chassis.identity import Identity
+from chassis.doers import doer_of
 from contracts.errors import NotFound
 from contracts.tenancy import PLATFORM_TENANT_ID
 
@@ -96,8 +97,8 @@ async def get_provider_event(db: NamedDependency[Database], event_id: FromPath[U
 
 @post("/billing/events/{event_id:uuid}/replay", guards=[requires_platform_admin()], status_code=202)
 async def post_replay(
+    request: StrictRequest,
     db: NamedDependency[Database],
-    identity: NamedDependency[Identity],
     clock: NamedDependency[Clock],
     event_id: FromPath[UUID],
 ) -> EventView:
@@ -108,7 +109,7 @@ async def post_replay(
             conn,
             PLATFORM_TENANT_ID,
             "provider_event.replayed",
-            actor=actor_of(identity),
+            by=doer_of(request),
             kind="provider_event",
             target_id=event_id,
             now=clock(),
@@ -119,9 +120,9 @@ async def post_replay(
 @post("/billing/reconcile", guards=[requires_platform_admin()], status_code=200)
 async def post_reconcile(
     data: JSONBody[ReconcileRequest],
+    request: StrictRequest,
     db: NamedDependency[Database],
     accounts: NamedDependency[Accounts],
-    identity: NamedDependency[Identity],
     clock: NamedDependency[Clock],
 ) -> Reconciled:
     """Compares what the providers have with what is stored, and repairs the gap; answers what it found."""
@@ -131,7 +132,7 @@ async def post_reconcile(
             conn,
             PLATFORM_TENANT_ID,
             "provider_accounts.reconciled",
-            actor=actor_of(identity),
+            by=doer_of(request),
             kind="provider_account",
             target_id=PLATFORM_ACCOUNT,
             now=clock(),

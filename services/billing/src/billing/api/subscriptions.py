@@ -11,7 +11,7 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 
 from billing import store
 from billing.accounts import Accounts
-from billing.api.access import actor_of, is_platform_admin
+from billing.api.access import is_platform_admin
 from billing.api.pages import Cursor, Limit, Page, page_of, start_of
 from billing.domain.customers import SoldBy
 from billing.domain.plan_changes import Proration, When
@@ -20,8 +20,10 @@ from billing.domain.subscriptions import Subscription, SubscriptionStatus
 from billing.usecases.cancel_subscription import cancel_subscription
 from billing.usecases.change_plan import PlanWish, change_plan
 from billing.usecases.resume_subscription import resume_subscription
+from chassis.body_guard import StrictRequest
 from chassis.clock import Clock
 from chassis.db import Database, transaction
+from chassis.doers import doer_of
 from chassis.identity import Identity, requires, tenant_of
 from contracts.errors import FieldError, Invalid
 
@@ -122,46 +124,47 @@ async def get_subscription(
 @patch("/subscriptions/{subscription_id:uuid}", guards=[requires("billing:write")])
 async def patch_subscription(
     data: JSONBody[SubscriptionPatch],
+    request: StrictRequest,
     db: NamedDependency[Database],
-    identity: NamedDependency[Identity],
     clock: NamedDependency[Clock],
     accounts: NamedDependency[Accounts],
     subscription_id: FromPath[UUID],
 ) -> SubscriptionView:
     """Lets it end with its period, or go on after all."""
     if data.cancel_at_period_end:
-        return await _cancel(db, identity, clock, accounts, subscription_id, at_period_end=True)
-    return await _resume(db, identity, clock, accounts, subscription_id)
+        return await _cancel(request, db, clock, accounts, subscription_id, at_period_end=True)
+    return await _resume(request, db, clock, accounts, subscription_id)
 
 
 @post("/subscriptions/{subscription_id:uuid}/cancel", guards=[requires("billing:write")], status_code=200)
 async def post_cancel(
     data: JSONBody[Cancellation],
+    request: StrictRequest,
     db: NamedDependency[Database],
-    identity: NamedDependency[Identity],
     clock: NamedDependency[Clock],
     accounts: NamedDependency[Accounts],
     subscription_id: FromPath[UUID],
 ) -> SubscriptionView:
     """Ends it, with the period that is paid for or now. One that has ended stays as it is."""
-    return await _cancel(db, identity, clock, accounts, subscription_id, at_period_end=data.at_period_end)
+    return await _cancel(request, db, clock, accounts, subscription_id, at_period_end=data.at_period_end)
 
 
 @post("/subscriptions/{subscription_id:uuid}/resume", guards=[requires("billing:write")], status_code=200)
 async def post_resume(
+    request: StrictRequest,
     db: NamedDependency[Database],
-    identity: NamedDependency[Identity],
     clock: NamedDependency[Clock],
     accounts: NamedDependency[Accounts],
     subscription_id: FromPath[UUID],
 ) -> SubscriptionView:
     """Calls off its end while it still runs."""
-    return await _resume(db, identity, clock, accounts, subscription_id)
+    return await _resume(request, db, clock, accounts, subscription_id)
 
 
 @post("/subscriptions/{subscription_id:uuid}/change-plan", guards=[requires("billing:write")], status_code=200)
 async def post_change_plan(
     data: JSONBody[PlanChangeRequest],
+    request: StrictRequest,
     db: NamedDependency[Database],
     identity: NamedDependency[Identity],
     clock: NamedDependency[Clock],
@@ -180,33 +183,39 @@ async def post_change_plan(
         may_give=is_platform_admin(identity),
     )
     changed = await change_plan(
-        db, tenant_of(identity), subscription_id, wish, accounts=accounts, actor=actor_of(identity), clock=clock
+        db, tenant_of(identity), subscription_id, wish, accounts=accounts, by=doer_of(request), clock=clock
     )
     invoice_id = changed.invoice.id if changed.invoice is not None else None
     return ChangedSubscription(**_shown(changed.subscription), invoice_id=invoice_id)
 
 
 async def _cancel(
-    db: Database, identity: Identity, clock: Clock, accounts: Accounts, subscription_id: UUID, *, at_period_end: bool
+    request: StrictRequest,
+    db: Database,
+    clock: Clock,
+    accounts: Accounts,
+    subscription_id: UUID,
+    *,
+    at_period_end: bool,
 ) -> SubscriptionView:
     row = await cancel_subscription(
         db,
-        tenant_of(identity),
+        tenant_of(request.user),
         subscription_id,
         at_period_end=at_period_end,
         reason="requested",
         accounts=accounts,
-        actor=actor_of(identity),
+        by=doer_of(request),
         clock=clock,
     )
     return SubscriptionView(**_shown(row))
 
 
 async def _resume(
-    db: Database, identity: Identity, clock: Clock, accounts: Accounts, subscription_id: UUID
+    request: StrictRequest, db: Database, clock: Clock, accounts: Accounts, subscription_id: UUID
 ) -> SubscriptionView:
     row = await resume_subscription(
-        db, tenant_of(identity), subscription_id, accounts=accounts, actor=actor_of(identity), clock=clock
+        db, tenant_of(request.user), subscription_id, accounts=accounts, by=doer_of(request), clock=clock
     )
     return SubscriptionView(**_shown(row))
 

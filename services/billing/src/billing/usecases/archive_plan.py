@@ -11,11 +11,11 @@ from billing.domain.plans import Offer, PlanStatus
 from billing.usecases.record_audit import record_audit
 from bus.outbox import tell
 from chassis.db import Connection
-from contracts.audit import AuditActor
+from contracts.audit import Doer
 from contracts.tenancy import PLATFORM_TENANT_ID
 
 
-async def archive_plan(conn: Connection, plan_id: UUID, *, actor: AuditActor, now: datetime) -> bool:
+async def archive_plan(conn: Connection, plan_id: UUID, *, by: Doer, now: datetime) -> bool:
     """Whether the plan was deleted; else it is archived, because somebody has or had it. Told once.
 
     For a platform transaction: buyers are in every tenant. `claim_plan` waits for purchases under way and keeps
@@ -44,7 +44,7 @@ async def archive_plan(conn: Connection, plan_id: UUID, *, actor: AuditActor, no
         conn,
         PLATFORM_TENANT_ID,
         "plan.deleted" if deleted else "plan.archived",
-        actor=actor,
+        by=by,
         kind="plan",
         target_id=plan_id,
         now=now,

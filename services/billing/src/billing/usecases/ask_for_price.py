@@ -7,6 +7,7 @@ import msgspec
 from billing import store
 from billing.accounts import Accounts, Api
 from billing.asaas_api import AsaasApi
+from billing.domain.doers import BILLING
 from billing.domain.plan_changes import PlanChangeTerms
 from billing.domain.plan_changes import Proration as Settling
 from billing.domain.providers import Interval, ProviderMisconfigured, SubscriptionState
@@ -17,7 +18,6 @@ from billing.usecases.call_provider import call_provider
 from billing.usecases.push_plan import push_plan
 from chassis.clock import Clock
 from chassis.db import Database, transaction
-from contracts.audit import AuditActor
 from contracts.billing import PlanFact
 from contracts.tenancy import PLATFORM_TENANT_ID
 
@@ -107,7 +107,7 @@ async def _price_at_stripe(db: Database, target: PlanFact, accounts: Accounts, c
         price = await store.plans.find_price(conn, PLATFORM_TENANT_ID, target.price_id)
     if price is None or price.retired_at is not None:
         return None
-    await push_plan(db, target.plan_id, accounts=accounts, actor=AuditActor(type="service", id="billing"), clock=clock)
+    await push_plan(db, target.plan_id, accounts=accounts, by=BILLING, clock=clock)
     return await _pushed(db, target.price_id)
 
 

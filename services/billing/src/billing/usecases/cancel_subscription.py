@@ -20,7 +20,7 @@ from billing.usecases.save_subscription import save_subscription
 from billing.usecases.withdraw_pending import withdraw_pending
 from chassis.clock import Clock
 from chassis.db import Connection, Database, transaction
-from contracts.audit import AuditActor
+from contracts.audit import Doer
 from contracts.errors import Conflict
 
 
@@ -36,7 +36,7 @@ class _Done(msgspec.Struct, frozen=True):
 class _Wish(msgspec.Struct, frozen=True):
     at_period_end: bool
     reason: str
-    actor: AuditActor
+    by: Doer
 
 
 async def cancel_subscription(
@@ -47,7 +47,7 @@ async def cancel_subscription(
     at_period_end: bool,
     reason: str,
     accounts: Accounts,
-    actor: AuditActor,
+    by: Doer,
     clock: Clock,
 ) -> Subscription:
     """The subscription, ended or to end with its period; one that has ended, or will so, stays as it is.
@@ -58,7 +58,7 @@ async def cancel_subscription(
 
     Raises NotFound, Conflict for one that has no period to end with, and what call_provider raises.
     """
-    wish = _Wish(at_period_end, reason, actor)
+    wish = _Wish(at_period_end, reason, by)
     async with transaction(db, tenant_id) as conn:
         row = await hold_subscription(conn, tenant_id, subscription_id)
         if ends_so(row, at_period_end=at_period_end):
@@ -157,7 +157,7 @@ async def _audit(conn: Connection, row: Subscription, wish: _Wish, now: datetime
         conn,
         row.tenant_id,
         "subscription.cancelled",
-        actor=wish.actor,
+        by=wish.by,
         kind="subscription",
         target_id=row.id,
         now=now,

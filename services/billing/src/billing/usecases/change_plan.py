@@ -26,7 +26,7 @@ from billing.usecases.record_audit import record_audit
 from billing.usecases.save_subscription import save_subscription
 from chassis.clock import Clock
 from chassis.db import Connection, Database, transaction
-from contracts.audit import AuditActor
+from contracts.audit import Doer
 from contracts.billing import PlanFact
 from contracts.errors import Conflict
 
@@ -55,7 +55,7 @@ async def change_plan(
     wish: PlanWish,
     *,
     accounts: Accounts,
-    actor: AuditActor,
+    by: Doer,
     clock: Clock,
 ) -> PlanChanged:
     """What came of it: the plan is there, waits for the next period, or for the payment of its invoice.
@@ -74,7 +74,7 @@ async def change_plan(
         if target == row.plan and row.next_price_id is None:
             return PlanChanged(row)
         if row.external_id is None:
-            return await _move(conn, row, row, target, terms, actor, clock())
+            return await _move(conn, row, row, target, terms, by, clock())
         if row.provider is Provider.STRIPE and terms.when is When.PERIOD_END:
             await _wait_for(conn, row, target, clock())
     external_id = row.external_id
@@ -88,7 +88,7 @@ async def change_plan(
         before = await hold_subscription(conn, tenant_id, subscription_id)
         current = observe(before, seen, asked_at=asked_at, now=clock())
         if current.status is not SubscriptionStatus.CANCELLED:
-            return await _move(conn, before, current, target, terms, actor, clock())
+            return await _move(conn, before, current, target, terms, by, clock())
         await save_subscription(conn, before, current, now=clock())
     raise Conflict("The subscription has ended meanwhile.", code="subscription_ended")
 
@@ -130,7 +130,7 @@ async def _move(
     current: Subscription,
     target: PlanFact,
     terms: PlanChangeTerms,
-    actor: AuditActor,
+    by: Doer,
     now: datetime,
 ) -> PlanChanged:
     saved, invoice = await move_to_plan(conn, before, current, target, terms, now=now)
@@ -138,7 +138,7 @@ async def _move(
         conn,
         saved.tenant_id,
         "subscription.plan_changed",
-        actor=actor,
+        by=by,
         kind="subscription",
         target_id=saved.id,
         now=now,

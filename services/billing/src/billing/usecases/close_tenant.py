@@ -5,11 +5,11 @@ from uuid import UUID
 from billing import store
 from billing.accounts import Accounts
 from billing.domain.customers import SoldBy
+from billing.domain.doers import BILLING
 from billing.domain.subscriptions import SubscriptionStatus
 from billing.usecases.cancel_subscription import cancel_subscription
 from chassis.clock import Clock
 from chassis.db import Database, transaction
-from contracts.audit import AuditActor
 from contracts.errors import Conflict, Unavailable
 
 _MOST = 1000
@@ -33,7 +33,7 @@ async def close_tenant(db: Database, accounts: Accounts, tenant_id: UUID, *, clo
                 at_period_end=False,
                 reason="tenant_closed",
                 accounts=accounts,
-                actor=AuditActor(type="service", id="billing"),
+                by=BILLING,
                 clock=clock,
             )
         except Conflict as conflict:

@@ -9,13 +9,11 @@ from billing.domain.plans import Offer, Plan, PriceTag, for_sale, refuse_slug, r
 from billing.usecases.record_audit import record_audit
 from bus.outbox import tell
 from chassis.db import Connection
-from contracts.audit import AuditActor
+from contracts.audit import Doer
 from contracts.tenancy import PLATFORM_TENANT_ID
 
 
-async def create_plan(
-    conn: Connection, plan: Plan, tags: Sequence[PriceTag], *, actor: AuditActor, now: datetime
-) -> Offer:
+async def create_plan(conn: Connection, plan: Plan, tags: Sequence[PriceTag], *, by: Doer, now: datetime) -> Offer:
     """The plan with its prices, told as billing.plan.created. For a transaction of the platform's own tenant.
 
     Raises Invalid for a slug or prices that cannot be, Conflict (the chassis' word for the violated index) for a slug
@@ -35,6 +33,6 @@ async def create_plan(
         version=plan.version,
     )
     await record_audit(
-        conn, PLATFORM_TENANT_ID, "plan.created", actor=actor, kind="plan", target_id=plan.id, now=now, slug=plan.slug
+        conn, PLATFORM_TENANT_ID, "plan.created", by=by, kind="plan", target_id=plan.id, now=now, slug=plan.slug
     )
     return offer

@@ -8,12 +8,12 @@ from billing.domain.provider_accounts import Environment
 from billing.domain.providers import Provider
 from billing.usecases.record_audit import record_audit
 from chassis.db import Connection
-from contracts.audit import AuditActor
+from contracts.audit import Doer
 from contracts.errors import NotFound
 
 
 async def delete_provider_account(
-    conn: Connection, tenant_id: UUID, provider: Provider, environment: Environment, *, actor: AuditActor, now: datetime
+    conn: Connection, tenant_id: UUID, provider: Provider, environment: Environment, *, by: Doer, now: datetime
 ) -> None:
     """The account and its webhook token are gone; its charges stay on record, but are not asked after any more.
 
@@ -28,7 +28,7 @@ async def delete_provider_account(
         conn,
         tenant_id,
         "provider_account.deleted",
-        actor=actor,
+        by=by,
         kind="provider_account",
         target_id=account.id,
         now=now,

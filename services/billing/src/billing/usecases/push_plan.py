@@ -15,7 +15,7 @@ from billing.usecases.call_provider import call_provider
 from billing.usecases.record_audit import record_audit
 from chassis.clock import Clock
 from chassis.db import Database, transaction
-from contracts.audit import AuditActor
+from contracts.audit import Doer
 from contracts.errors import Conflict
 from contracts.tenancy import PLATFORM_TENANT_ID
 
@@ -35,7 +35,7 @@ class _Product(msgspec.Struct, frozen=True):
     external_id: str | None
 
 
-async def push_plan(db: Database, plan_id: UUID, *, accounts: Accounts, actor: AuditActor, clock: Clock) -> Offer:
+async def push_plan(db: Database, plan_id: UUID, *, accounts: Accounts, by: Doer, clock: Clock) -> Offer:
     """The plan with Stripe's ids of it and of what is for sale. Pushing again brings Stripe up to date.
 
     A plan that was not pushed sells as well, its amount sent along; nothing depends on this having worked.
@@ -71,7 +71,7 @@ async def push_plan(db: Database, plan_id: UUID, *, accounts: Accounts, actor: A
         answer=PlanPushed,
         clock=clock,
     )
-    return await _record(db, plan_id, pushed, actor, clock())
+    return await _record(db, plan_id, pushed, by, clock())
 
 
 async def _read(db: Database, plan_id: UUID) -> tuple[Offer, str]:
@@ -94,7 +94,7 @@ def _product(offer: Offer) -> _Product:
     )
 
 
-async def _record(db: Database, plan_id: UUID, pushed: PlanPushed, actor: AuditActor, now: datetime) -> Offer:
+async def _record(db: Database, plan_id: UUID, pushed: PlanPushed, by: Doer, now: datetime) -> Offer:
     async with transaction(db, PLATFORM_TENANT_ID) as conn:
         plan = await store.plans.lock_plan(conn, PLATFORM_TENANT_ID, plan_id)
         plan = msgspec.structs.replace(plan, product_external_id=pushed.product_external_id)
@@ -106,7 +106,7 @@ async def _record(db: Database, plan_id: UUID, pushed: PlanPushed, actor: AuditA
             conn,
             PLATFORM_TENANT_ID,
             "plan.pushed",
-            actor=actor,
+            by=by,
             kind="plan",
             target_id=plan_id,
             now=now,

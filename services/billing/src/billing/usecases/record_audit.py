@@ -5,7 +5,7 @@ from uuid import UUID
 
 from bus.outbox import tell
 from chassis.db import Connection
-from contracts.audit import AuditActor, AuditTarget
+from contracts.audit import AuditTarget, Doer
 from contracts.billing import AuditRecorded
 
 
@@ -14,7 +14,7 @@ async def record_audit(
     tenant_id: UUID,
     action: str,
     *,
-    actor: AuditActor,
+    by: Doer,
     kind: str,
     target_id: UUID,
     now: datetime,
@@ -28,8 +28,10 @@ async def record_audit(
         tenant_id=tenant_id,
         action=action,
         occurred_at=now,
-        actor=actor,
+        actor=by.actor,
         targets=(AuditTarget(type=kind, id=str(target_id)),),
+        context=by.context,
         metadata={name: value for name, value in metadata.items() if value is not None},
+        subject_ref=by.person_id,
     )
     await tell(conn, record, tenant_id=tenant_id, aggregate_id=target_id)

@@ -18,7 +18,7 @@ from billing.domain.refunds import (
 from billing.usecases.note_order import note_order
 from billing.usecases.record_audit import record_audit
 from chassis.db import Connection
-from contracts.audit import AuditActor
+from contracts.audit import Doer
 from contracts.errors import Forbidden
 
 
@@ -31,7 +31,7 @@ async def request_refund(
     reason: str | None,
     is_keyed: bool,
     may_refund_sales: bool,
-    actor: AuditActor,
+    by: Doer,
     now: datetime,
 ) -> Refund:
     """The refund of `amount_cents`, or of all that is left. `refund_payment` brings it to its end.
@@ -60,7 +60,7 @@ async def request_refund(
         reason=reason,
         status=RefundStatus.REQUESTED,
         external_id=None,
-        requested_by=actor.id,
+        requested_by=by.actor.id,
         created_at=now,
         updated_at=now,
     )
@@ -70,7 +70,7 @@ async def request_refund(
         conn,
         tenant_id,
         "payment.refund_requested",
-        actor=actor,
+        by=by,
         kind="payment",
         target_id=payment_id,
         now=now,

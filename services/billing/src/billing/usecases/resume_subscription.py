@@ -18,7 +18,7 @@ from billing.usecases.record_audit import record_audit
 from billing.usecases.save_subscription import save_subscription
 from chassis.clock import Clock
 from chassis.db import Connection, Database, transaction
-from contracts.audit import AuditActor
+from contracts.audit import Doer
 from contracts.errors import Conflict
 
 
@@ -31,7 +31,7 @@ class _Done(msgspec.Struct, frozen=True):
 
 
 async def resume_subscription(
-    db: Database, tenant_id: UUID, subscription_id: UUID, *, accounts: Accounts, actor: AuditActor, clock: Clock
+    db: Database, tenant_id: UUID, subscription_id: UUID, *, accounts: Accounts, by: Doer, clock: Clock
 ) -> Subscription:
     """The subscription, going on after its period; one that was not to end stays as it is.
 
@@ -43,14 +43,14 @@ async def resume_subscription(
         if not row.cancel_at_period_end:
             return row
         if row.external_id is None:
-            return await _save(conn, row, resumed(row, clock()), actor, clock())
+            return await _save(conn, row, resumed(row, clock()), by, clock())
         api = await accounts.open(conn, tenant_id, row.account_id, row.provider)
         stem = f"resume-{row.id}-v{row.version}-"
         key = f"{stem}{await store.provider_calls.count_refused(conn, tenant_id, row.provider, stem)}"
     refusal = await _ask_to_resume(db, row, api, key, clock)
     asked_at, seen = await ask_subscription(api, row.external_id, clock=clock)
     async with transaction(db, tenant_id) as conn:
-        saved = await _record(conn, tenant_id, subscription_id, seen, asked_at, actor, clock())
+        saved = await _record(conn, tenant_id, subscription_id, seen, asked_at, by, clock())
     refuse_resuming(saved)
     if saved.cancel_at_period_end:
         raise refusal or Conflict("It was changed at its provider meanwhile: try again.", code="changed_meanwhile")
@@ -88,7 +88,7 @@ async def _record(
     subscription_id: UUID,
     seen: SubscriptionState,
     asked_at: datetime,
-    actor: AuditActor,
+    by: Doer,
     now: datetime,
 ) -> Subscription:
     before = await hold_subscription(conn, tenant_id, subscription_id)
@@ -98,14 +98,12 @@ async def _record(
         return await save_subscription(
             conn, before, msgspec.structs.replace(after, version=before.version + 1), now=now
         )
-    return await _save(conn, before, msgspec.structs.replace(after, cancel_reason=None), actor, now)
+    return await _save(conn, before, msgspec.structs.replace(after, cancel_reason=None), by, now)
 
 
-async def _save(
-    conn: Connection, before: Subscription, after: Subscription, actor: AuditActor, now: datetime
-) -> Subscription:
+async def _save(conn: Connection, before: Subscription, after: Subscription, by: Doer, now: datetime) -> Subscription:
     saved = await save_subscription(conn, before, after, now=now)
     await record_audit(
-        conn, saved.tenant_id, "subscription.resumed", actor=actor, kind="subscription", target_id=saved.id, now=now
+        conn, saved.tenant_id, "subscription.resumed", by=by, kind="subscription", target_id=saved.id, now=now
     )
     return saved

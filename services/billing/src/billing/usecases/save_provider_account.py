@@ -19,7 +19,7 @@ from billing.domain.providers import Provider
 from billing.usecases.record_audit import record_audit
 from chassis.db import Connection
 from chassis.secrets import SecretBox
-from contracts.audit import AuditActor
+from contracts.audit import Doer
 from contracts.errors import Conflict, FieldError, Invalid
 
 _MAX_CONFIG_BYTES: Final = 10_000
@@ -33,7 +33,7 @@ async def save_provider_account(
     *,
     box: SecretBox,
     platform_tokens: Sequence[str],
-    actor: AuditActor,
+    by: Doer,
     now: datetime,
 ) -> ProviderAccount:
     """The account as it stands now, its secrets sealed, found by the hash of its webhook token.
@@ -68,8 +68,8 @@ async def save_provider_account(
         webhook_secret=current.webhook_secret if current and stays["webhook_secret"] else webhook_secret,
         config=change.config,
         is_active=change.is_active,
-        created_by=current.created_by if current else actor.id,
-        updated_by=actor.id,
+        created_by=current.created_by if current else by.actor.id,
+        updated_by=by.actor.id,
         created_at=current.created_at if current else now,
         updated_at=now,
     )
@@ -81,7 +81,7 @@ async def save_provider_account(
         conn,
         tenant_id,
         "provider_account.saved",
-        actor=actor,
+        by=by,
         kind="provider_account",
         target_id=account_id,
         now=now,

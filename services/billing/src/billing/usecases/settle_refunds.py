@@ -1,18 +1,15 @@
 """Writes what became of refunds that were asked for: done, or failed, at once or long after they were done."""
 
 from datetime import datetime
-from typing import Final
 
 from billing import store
+from billing.domain.doers import BILLING
 from billing.domain.payments import Payment
 from billing.domain.providers import PaymentState
 from billing.domain.refunds import Refund, RefundStatus, settled
 from billing.usecases.note_order import note_order
 from billing.usecases.record_audit import record_audit
 from chassis.db import Connection
-from contracts.audit import AuditActor
-
-_US: Final = AuditActor(type="service", id="billing")
 
 
 async def settle_refunds(
@@ -42,7 +39,7 @@ async def _record(conn: Connection, payment: Payment, refund: Refund, now: datet
         conn,
         payment.tenant_id,
         "payment.refund_failed",
-        actor=_US,
+        by=BILLING,
         kind="payment",
         target_id=payment.id,
         now=now,

@@ -12,13 +12,11 @@ from billing.domain.plans import Offer, PlanChange, changed_plan, for_sale, repr
 from billing.usecases.record_audit import record_audit
 from bus.outbox import tell
 from chassis.db import Connection
-from contracts.audit import AuditActor
+from contracts.audit import Doer
 from contracts.tenancy import PLATFORM_TENANT_ID
 
 
-async def update_plan(
-    conn: Connection, plan_id: UUID, change: PlanChange, *, actor: AuditActor, now: datetime
-) -> Offer:
+async def update_plan(conn: Connection, plan_id: UUID, change: PlanChange, *, by: Doer, now: datetime) -> Offer:
     """The plan with the prices that are for sale now, told as billing.plan.updated; nothing new tells nothing.
 
     A price that changes is retired and a new one takes its place. For a transaction of the platform's own tenant.
@@ -49,6 +47,6 @@ async def update_plan(
         version=after.version,
     )
     await record_audit(
-        conn, PLATFORM_TENANT_ID, "plan.updated", actor=actor, kind="plan", target_id=plan_id, now=now, slug=after.slug
+        conn, PLATFORM_TENANT_ID, "plan.updated", by=by, kind="plan", target_id=plan_id, now=now, slug=after.slug
     )
     return offer

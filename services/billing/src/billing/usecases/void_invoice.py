@@ -17,7 +17,7 @@ from billing.usecases.record_audit import record_audit
 from billing.usecases.withdraw_invoice import withdraw_invoice
 from chassis.clock import Clock
 from chassis.db import Connection, Database, transaction
-from contracts.audit import AuditActor
+from contracts.audit import Doer
 from contracts.errors import Conflict, Forbidden
 
 
@@ -36,7 +36,7 @@ async def void_invoice(
     *,
     may_waive: bool,
     accounts: Accounts,
-    actor: AuditActor,
+    by: Doer,
     clock: Clock,
 ) -> Invoice:
     """The invoice, not owed any more; one that is void stays so. Stripe's own and open charges of it are withdrawn too.
@@ -70,7 +70,7 @@ async def void_invoice(
             conn,
             tenant_id,
             "invoice.voided",
-            actor=actor,
+            by=by,
             kind="invoice",
             target_id=invoice_id,
             now=now,

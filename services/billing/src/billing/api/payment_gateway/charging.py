@@ -11,7 +11,6 @@ from litestar.params import QueryParameter
 
 from billing import store
 from billing.accounts import Accounts
-from billing.api.access import actor_of
 from billing.api.payment_gateway.answers import cents_of
 from billing.api.payment_gateway.charge_shapes import ChargeFields, RefundFields
 from billing.asaas_api import AsaasApi
@@ -33,6 +32,7 @@ from billing.usecases.request_refund import request_refund
 from chassis.body_guard import StrictRequest
 from chassis.clock import Clock
 from chassis.db import Connection, Database, transaction
+from chassis.doers import doer_of
 from chassis.idempotency import KEY_HEADER, once
 from chassis.identity import Identity, requires, tenant_of
 from chassis.secrets import SecretBox
@@ -220,7 +220,7 @@ async def refund_charge(
             reason=data.description or None,
             is_keyed=KEY_HEADER in request.headers,
             may_refund_sales=False,
-            actor=actor_of(desk.identity),
+            by=doer_of(request),
             now=desk.clock(),
         )
         return _Intended(refund.id)

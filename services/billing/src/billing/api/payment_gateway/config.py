@@ -11,15 +11,16 @@ from msgspec import UNSET, UnsetType
 
 from billing import store
 from billing.accounts import Accounts
-from billing.api.access import actor_of
 from billing.api.payment_gateway.answers import Answer, Envelope, enveloped
 from billing.api.seed_errors import seed_errors
 from billing.domain.provider_accounts import MASK, AccountChange, Environment, ProviderAccount, active_account
 from billing.domain.providers import Provider
 from billing.usecases.delete_provider_account import delete_provider_account
 from billing.usecases.save_provider_account import save_provider_account
+from chassis.body_guard import StrictRequest
 from chassis.clock import Clock
 from chassis.db import Connection, Database, transaction
+from chassis.doers import doer_of
 from chassis.identity import Identity, requires, tenant_of
 from chassis.secrets import SecretBox
 from contracts.errors import NotFound
@@ -77,6 +78,7 @@ async def list_config(db: NamedDependency[Database], identity: NamedDependency[I
 @post("/payment-gateway/config", guards=GUARDS, status_code=200, exception_handlers=seed_errors("error"))
 async def save_config(
     data: JSONBody[AccountIn],
+    request: StrictRequest,
     db: NamedDependency[Database],
     identity: NamedDependency[Identity],
     clock: NamedDependency[Clock],
@@ -102,7 +104,7 @@ async def save_config(
             change,
             box=box,
             platform_tokens=platform.webhook_secrets if platform else (),
-            actor=actor_of(identity),
+            by=doer_of(request),
             now=clock(),
         )
     return _view(account)
@@ -145,6 +147,7 @@ async def get_active_config(
     exception_handlers=seed_errors("error"),
 )
 async def delete_config(
+    request: StrictRequest,
     db: NamedDependency[Database],
     identity: NamedDependency[Identity],
     clock: NamedDependency[Clock],
@@ -154,7 +157,7 @@ async def delete_config(
     """Forgets an account; charges that are open there are not followed any more."""
     tenant_id = tenant_of(identity)
     async with transaction(db, tenant_id) as conn:
-        await delete_provider_account(conn, tenant_id, gateway, environment, actor=actor_of(identity), now=clock())
+        await delete_provider_account(conn, tenant_id, gateway, environment, by=doer_of(request), now=clock())
     return Told("Configuration deleted successfully")
 
 
