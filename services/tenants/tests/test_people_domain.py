@@ -34,6 +34,7 @@ from tenants.domain.people import (
     is_barred,
     new_membership,
     new_user,
+    new_valid_from,
 )
 from tenants.domain.roles import PLATFORM_ONLY, Powers, refuse_name, refuse_platform_only, refuse_unknown
 from tenants.domain.subscriptions import UNPAID, TenantSubscription, of_event, of_order, says_enough, with_subscriptions
@@ -264,6 +265,18 @@ def test_a_change_of_a_tenant_touches_nothing_else() -> None:
 def test_links_lead_to_the_front_end() -> None:
     terms = Terms(frontend_url="https://x.example", admin_email=None, invitation=GRACE, claim=GRACE, grace=GRACE)
     assert terms.link("reset-password", "t0-_k") == "https://x.example/reset-password?token=t0-_k"
+
+
+@given(st.lists(st.integers(0, 2_500_000), min_size=1, max_size=4))
+def test_every_token_so_far_is_called_back(microseconds_between: list[int]) -> None:
+    """However soon one call back follows on another, with a sign-in in between."""
+    user, now = new_user(uuid4(), "ana@example.com", "Ana", NOW), NOW
+    for pause in microseconds_between:
+        now += timedelta(microseconds=pause)
+        iat = int(max(now, user.tokens_valid_from).timestamp())  # as access_tokens says it
+        user = msgspec.structs.replace(user, tokens_valid_from=new_valid_from(user, now))
+        assert iat < user.tokens_valid_from.timestamp()
+        assert user.tokens_valid_from.microsecond == 0
 
 
 ID = UUID("01900000-0000-7000-8000-000000000001")

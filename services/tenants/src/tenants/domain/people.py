@@ -86,9 +86,12 @@ class Person(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: datetime
 
 
-def next_second(now: datetime) -> datetime:
-    """The first whole second after `now`: what a token's `iat` can be compared with."""
-    return now.replace(microsecond=0) + timedelta(seconds=1)
+def new_valid_from(user: User, now: datetime) -> datetime:
+    """The whole second that every token issued to the person so far is older than, by its `iat`.
+
+    A token that was issued within the second of a call back says the second after it, which the next one must pass.
+    """
+    return max(user.tokens_valid_from, now.replace(microsecond=0)) + timedelta(seconds=1)
 
 
 def may_sign_in(user: User) -> bool:

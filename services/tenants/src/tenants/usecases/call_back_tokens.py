@@ -6,7 +6,7 @@ import msgspec
 
 from chassis.db import Connection
 from tenants import store
-from tenants.domain.people import User, next_second
+from tenants.domain.people import User, new_valid_from
 from tenants.usecases.tell_person import tell_person
 
 
@@ -18,7 +18,7 @@ async def call_back_tokens(conn: Connection, user: User, *, why: str, now: datet
     """
     stored = msgspec.structs.replace(
         user,
-        tokens_valid_from=max(user.tokens_valid_from, next_second(now)),
+        tokens_valid_from=new_valid_from(user, now),
         version=user.version + 1,
         updated_at=now,
     )

@@ -9,7 +9,7 @@ from bus.outbox import tell
 from chassis.db import Connection
 from contracts.tenants import DataErased, ErasureRequested
 from tenants import store
-from tenants.domain.people import MemberStatus, UserStatus, next_second
+from tenants.domain.people import MemberStatus, UserStatus, new_valid_from
 from tenants.usecases.save_membership import save_membership
 
 ERASED_NAME: Final = "erased"
@@ -54,7 +54,7 @@ async def erase_person(conn: Connection, request: ErasureRequested, *, now: date
             password_hash=None,
             preferences={},
             status=UserStatus.ERASED,
-            tokens_valid_from=max(current.tokens_valid_from, next_second(now)),
+            tokens_valid_from=new_valid_from(current, now),
             version=current.version + 1,
             updated_at=now,
             erased_at=now,

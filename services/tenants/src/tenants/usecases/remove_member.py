@@ -12,7 +12,7 @@ from contracts.tenants import UserDisabled
 from tenants import store
 from tenants.domain.doers import Doer
 from tenants.domain.members import refuse_last_owner
-from tenants.domain.people import next_second
+from tenants.domain.people import new_valid_from
 from tenants.domain.roles import Powers
 from tenants.usecases.find_roles import find_roles
 from tenants.usecases.tell_deed import tell_deed
@@ -36,7 +36,7 @@ async def remove_member(
     powers.refuse_role(before.role, {*roles.get(before.role, ()), *before.permissions})
     refuse_last_owner(before, None, owners)
     await store.memberships.delete_membership(conn, tenant_id, user_id)
-    valid_from = max(user.tokens_valid_from, next_second(now))
+    valid_from = new_valid_from(user, now)
     await store.users.update_user(
         conn, msgspec.structs.replace(user, tokens_valid_from=valid_from, version=user.version + 1, updated_at=now)
     )

@@ -7,7 +7,7 @@ import msgspec
 from bus.outbox import tell
 from chassis.db import Connection
 from tenants import store
-from tenants.domain.people import Membership, User, next_second, user_event
+from tenants.domain.people import Membership, User, new_valid_from, user_event
 
 
 async def save_membership(
@@ -27,7 +27,7 @@ async def save_membership(
     else:
         await store.memberships.update_membership(conn, stored.tenant_id, stored)
         if (before.role, before.permissions, before.status) != (stored.role, stored.permissions, stored.status):
-            valid_from = max(valid_from, next_second(now))
+            valid_from = new_valid_from(user, now)
             await store.users.update_user(
                 conn,
                 msgspec.structs.replace(user, tokens_valid_from=valid_from, version=user.version + 1, updated_at=now),
