@@ -11,9 +11,8 @@ import pytest
 from chassis.db import Connection, Database, platform_transaction, transaction
 from chassis.secrets import SecretBox
 from chassis.settings import Secret
-from contracts.audit import AuditActor
+from contracts.audit import AuditActor, Doer
 from contracts.tenancy import PLATFORM_TENANT_ID
-from mailer.domain.doers import Doer
 from mailer.domain.email_settings import SettingsChange
 from mailer.usecases.create_settings import create_settings
 from mailer.usecases.create_template import create_template

@@ -13,11 +13,11 @@ from msgspec import UNSET, UnsetType
 from chassis.body_guard import StrictRequest
 from chassis.clock import Clock
 from chassis.db import Connection, Database, transaction
+from chassis.doers import doer_of
 from chassis.idempotency import once
 from chassis.identity import Identity, requires, tenant_of
 from chassis.secrets import SecretBox
 from mailer import store
-from mailer.api.doers import doer_of
 from mailer.api.pages import Cursor, Limit, Page, page_of, start_of
 from mailer.domain.email_settings import MASK, EmailSettings, SettingsChange
 from mailer.smtp import SmtpPool

@@ -12,10 +12,10 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 from chassis.body_guard import StrictRequest
 from chassis.clock import Clock
 from chassis.db import Connection, Database, transaction
+from chassis.doers import doer_of
 from chassis.idempotency import once
 from chassis.identity import Identity, requires, tenant_of
 from mailer import store
-from mailer.api.doers import doer_of
 from mailer.api.pages import Cursor, Limit, Page, page_of, start_of
 from mailer.domain.email_templates import EmailTemplate
 from mailer.domain.templates import MAX_BODY_CHARS, MAX_SUBJECT_CHARS, Syntax, prepare

@@ -11,10 +11,10 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 from chassis.body_guard import StrictRequest
 from chassis.clock import Clock
 from chassis.db import Database, transaction
+from chassis.doers import doer_of
 from chassis.idempotency import once
 from chassis.identity import Identity, requires, tenant_of
 from mailer import store
-from mailer.api.doers import doer_of
 from mailer.api.pages import Cursor, Limit, Page, page_of, start_of
 from mailer.domain.suppressions import Suppression, normal_form
 from mailer.usecases.release_address import release_address

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from chassis.db import Connection
 from chassis.secrets import SecretBox
-from mailer.domain.doers import Doer
+from contracts.audit import Doer
 from mailer.domain.email_settings import EmailSettings, SettingsChange
 from mailer.domain.identifiers import new_id
 from mailer.usecases.save_settings import save_settings

@@ -5,8 +5,8 @@ from datetime import datetime
 from uuid import UUID
 
 from chassis.db import Connection
+from contracts.audit import Doer
 from mailer import store
-from mailer.domain.doers import Doer
 from mailer.domain.email_templates import EmailTemplate
 from mailer.domain.identifiers import new_id
 from mailer.domain.templates import Syntax, prepare

@@ -4,8 +4,8 @@ from datetime import datetime
 from uuid import UUID
 
 from chassis.db import Connection
+from contracts.audit import Doer
 from mailer import store
-from mailer.domain.doers import Doer
 from mailer.usecases.record_audit import record_audit
 
 

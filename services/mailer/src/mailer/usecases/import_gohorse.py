@@ -2,19 +2,22 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Final, Literal
 from uuid import UUID
 
 import msgspec
 
 from chassis.db import Connection, Database, transaction
 from chassis.secrets import SecretBox
+from contracts.audit import AuditActor, Doer
 from contracts.errors import ServiceError
 from mailer import store
-from mailer.domain.doers import OPERATOR
 from mailer.domain.gohorse import read_settings, read_template
 from mailer.gohorse_db import GohorseRows
 from mailer.usecases.record_audit import record_audit
+
+#: Whoever has a shell where the service runs: no account of ours stands for them.
+_OPERATOR: Final = Doer(actor=AuditActor(type="service", id="operator"))
 
 
 class Fate(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,7 +58,7 @@ async def import_gohorse(
             conn,
             tenant_id,
             "email_settings.imported",
-            by=OPERATOR,
+            by=_OPERATOR,
             kind="email_settings",
             target_id=settings.id,
             now=now,
@@ -74,7 +77,7 @@ async def import_gohorse(
             conn,
             tenant_id,
             "email_template.imported",
-            by=OPERATOR,
+            by=_OPERATOR,
             kind="email_template",
             target_id=template.id,
             now=now,

@@ -5,9 +5,8 @@ from uuid import UUID
 
 from bus.outbox import tell
 from chassis.db import Connection
-from contracts.audit import AuditTarget
+from contracts.audit import AuditTarget, Doer
 from contracts.mailer import AuditRecorded
-from mailer.domain.doers import Doer
 
 
 async def record_audit(

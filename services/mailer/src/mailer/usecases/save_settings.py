@@ -7,9 +7,9 @@ import msgspec
 
 from chassis.db import Connection
 from chassis.secrets import SecretBox
+from contracts.audit import Doer
 from contracts.tenancy import PLATFORM_TENANT_ID
 from mailer import store
-from mailer.domain.doers import Doer
 from mailer.domain.email_settings import MASK, EmailSettings, SettingsChange, apply, changed_fields
 from mailer.usecases.record_audit import record_audit
 

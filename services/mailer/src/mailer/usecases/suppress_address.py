@@ -4,9 +4,9 @@ from datetime import datetime
 from uuid import UUID
 
 from chassis.db import Connection
+from contracts.audit import Doer
 from mailer import store
 from mailer.domain.addresses import parse_recipient
-from mailer.domain.doers import Doer
 from mailer.domain.identifiers import new_id
 from mailer.domain.suppressions import Cause, Suppression, normal_form
 from mailer.usecases.record_audit import record_audit

@@ -5,8 +5,8 @@ from uuid import UUID
 
 from chassis.db import Connection
 from chassis.secrets import SecretBox
+from contracts.audit import Doer
 from mailer import store
-from mailer.domain.doers import Doer
 from mailer.domain.email_settings import EmailSettings, SettingsChange
 from mailer.usecases.save_settings import save_settings
 

@@ -7,8 +7,8 @@ from uuid import UUID
 import msgspec
 
 from chassis.db import Connection
+from contracts.audit import Doer
 from mailer import store
-from mailer.domain.doers import Doer
 from mailer.domain.email_templates import EmailTemplate, changed_fields
 from mailer.domain.templates import Syntax, prepare
 from mailer.usecases.record_audit import record_audit
