@@ -1,6 +1,6 @@
 # The commands of this repository; `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench demo faults up down install lock events import-gohorse
+.PHONY: help run test check bench demo faults up down install lock events import-gohorse platform-admin
 .SILENT:
 
 PYTHON_BIN := .venv/bin/python
@@ -67,3 +67,7 @@ events: ## write docs/events anew from the contracts
 import-gohorse: ## copy settings and templates from the old database: make import-gohorse DSN=postgresql://... [TENANT=uuid]
 	[ -n "$(DSN)" ] || { echo "usage: make import-gohorse DSN=postgresql://user:password@host/database" >&2; exit 2; }
 	$(PYTHON_BIN) -m runner.join mailer mailer.app import-gohorse "$(DSN)" $(TENANT)
+
+platform-admin: ## make an administrator of the running system: make platform-admin EMAIL=... [NAME="..."] [REVOKE=1]
+	[ -n "$(EMAIL)" ] || { echo 'usage: make platform-admin EMAIL=me@example.com [NAME="My Name"] [REVOKE=1]' >&2; exit 2; }
+	$(PYTHON_BIN) -m runner.join tenants tenants.app platform-admin $(if $(REVOKE),--revoke) "$(EMAIL)" $(if $(NAME),"$(NAME)")

@@ -1,9 +1,11 @@
 """The whole way of a browser: over sockets, through the gateway, with cookies that only known pages may use."""
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
@@ -12,7 +14,7 @@ import pytest_asyncio
 from chassis.db import Database
 from chassis.serve import serve_apps
 from gateway.app import build as build_gateway
-from tenants.app import build
+from tenants.app import build, main
 from testkit.embedded.process import free_port
 from testkit.tokens import Identities
 
@@ -23,11 +25,12 @@ LOGIN = {"email": "ana@example.com", "password": PASSWORD}
 
 
 class Edge:
-    """A gateway in front of the service, and the service's database."""
+    """A gateway in front of the service, the service's database and its environment."""
 
-    def __init__(self, url: str, db: Database) -> None:
+    def __init__(self, url: str, db: Database, env: dict[str, str]) -> None:
         self.url = url
         self.db = db
+        self.env = env
 
     def browser(self, origin: str | None = APP) -> httpx.AsyncClient:
         """A client that keeps cookies, as a page of `origin` would."""
@@ -71,7 +74,7 @@ async def edge(request: pytest.FixtureRequest, service_env: Any, identities: Ide
             await asyncio.sleep(0.05)
     async with app.state.runtime.db.platform.acquire() as conn:
         await conn.execute("DELETE FROM rate_limits")
-    yield Edge(url, app.state.runtime.db)
+    yield Edge(url, app.state.runtime.db, env)
     stop.set()
     await task
 
@@ -264,3 +267,29 @@ async def test_who_is_shut_out_is_out_everywhere_within_two_seconds(edge: Edge) 
             if await seen() == [401, 200, 200]:
                 break
             assert time.monotonic() - began < 4.0, "they cannot come in again"
+
+
+@pytest.mark.parametrize("edge", ["all"], indirect=True)
+async def test_the_operators_command_opens_and_shuts_the_platform(edge: Edge) -> None:
+    """From an empty database: the mailed link, a password, a sign-in, what only administrators may; and no more."""
+    assert await asyncio.to_thread(main, ["platform-admin", "root@example.com"], edge.env) == 0
+    body = await edge.db.relay.fetchval("SELECT convert_from(body, 'UTF8') FROM outbox WHERE type = 'mail_queue'")
+    link = json.loads(body)["variables"]["link"].partition("token=")[2]
+    async with edge.browser(None) as client:
+        chosen = await client.post("/auth/reset-password", json={"token": link, "password": PASSWORD})
+        assert chosen.status_code == 200, chosen.text
+
+        async def signed_in() -> dict[str, str]:
+            answer = await client.post("/auth/login", json={"email": "root@example.com", "password": PASSWORD})
+            return {"Authorization": f"Bearer {answer.json()['data']['accessToken']}"}
+
+        root = await signed_in()
+        me = (await client.get("/me", headers=root)).json()
+        assert (me["isPlatformAdmin"], me["tenantId"]) == (True, None)
+        why, nobody = {"reason": "a try"}, f"/users/{UUID(int=7)}/suspend"
+        assert (await client.post(nobody, headers=root, json=why)).status_code == 404
+        assert await asyncio.to_thread(main, ["platform-admin", "root@example.com", "--revoke"], edge.env) == 0
+        began = time.monotonic()
+        while (await client.post(nobody, headers=root, json=why)).status_code != 401:
+            assert time.monotonic() - began < 2.0, "the token still works"
+        assert (await client.post(nobody, headers=await signed_in(), json=why)).status_code == 403

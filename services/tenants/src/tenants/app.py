@@ -1,19 +1,20 @@
 """Composition root: settings -> passwords, tokens -> routes, events and workers -> the service."""
 
-from collections.abc import Mapping
-from datetime import timedelta
+import asyncio
+import os
+import sys
+from collections.abc import Mapping, Sequence
 
 from litestar import Litestar
 
 from chassis.app import create_app
-from chassis.db import platform_transaction
+from chassis.db import Database, platform_transaction
 from chassis.lifecycle import Runtime
 from chassis.secrets import SecretBox
-from chassis.settings import load
+from chassis.settings import SettingsError, load
+from tenants import platform_admin
 from tenants.access_tokens import AccessTokens
 from tenants.api import ROUTES
-from tenants.api.session_cookies import CookieTerms
-from tenants.domain.sign_in import SignInTerms
 from tenants.events import billing_handlers, events_queue
 from tenants.passwords import Passwords
 from tenants.settings import Settings
@@ -41,11 +42,7 @@ def build(env: Mapping[str, str]) -> Litestar:
 
     async def schedules(runtime: Runtime) -> None:
         await run_schedules(
-            runtime.db,
-            terms=terms,
-            clock=runtime.clock,
-            stopping=runtime.stopping,
-            every_s=settings.schedule_every_s,
+            runtime.db, terms=terms, clock=runtime.clock, stopping=runtime.stopping, every_s=settings.schedule_every_s
         )
 
     return create_app(
@@ -61,15 +58,22 @@ def build(env: Mapping[str, str]) -> Litestar:
             "box": box,
             "passwords": passwords,
             "tokens": tokens,
-            "sign_in_terms": SignInTerms(
-                refresh_lifetime=timedelta(days=settings.refresh_token_days),
-                reset_lifetime=timedelta(minutes=settings.reset_link_minutes),
-                frontend_url=settings.frontend_url,
-            ),
-            "cookie_terms": CookieTerms(
-                secure=settings.cookie_secure,
-                same_site=settings.cookie_same_site,
-                access_lifetime_s=settings.access_token_s,
-            ),
+            "sign_in_terms": settings.sign_in_terms,
+            "cookie_terms": settings.cookie_terms,
         },
     )
+
+
+def main(arguments: Sequence[str], env: Mapping[str, str]) -> int:
+    """The service's own command line: `platform-admin`. Returns the exit code."""
+    try:
+        settings = load(Settings, env)
+    except SettingsError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    db = Database(settings.database_url, "tenants", settings.db_role_secret, size=2)
+    return asyncio.run(platform_admin.run(arguments, db=db, terms=settings.terms))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], os.environ))

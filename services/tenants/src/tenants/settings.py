@@ -7,6 +7,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from chassis.settings import Secret, ServiceSettings
+from tenants.api.session_cookies import CookieTerms
+from tenants.domain.sign_in import SignInTerms
 from tenants.domain.terms import Terms
 
 
@@ -50,4 +52,22 @@ class Settings(ServiceSettings, frozen=True, kw_only=True):
             invitation=timedelta(days=self.invitation_days),
             claim=timedelta(hours=self.claim_hours),
             grace=timedelta(days=self.grace_days),
+        )
+
+    @property
+    def sign_in_terms(self) -> SignInTerms:
+        """What sign-in decides by."""
+        return SignInTerms(
+            refresh_lifetime=timedelta(days=self.refresh_token_days),
+            reset_lifetime=timedelta(minutes=self.reset_link_minutes),
+            frontend_url=self.frontend_url,
+        )
+
+    @property
+    def cookie_terms(self) -> CookieTerms:
+        """How browsers are told to keep a session's tokens."""
+        return CookieTerms(
+            secure=self.cookie_secure,
+            same_site=self.cookie_same_site,
+            access_lifetime_s=self.access_token_s,
         )

@@ -28,3 +28,5 @@ class Doer(msgspec.Struct, frozen=True, kw_only=True):
 #: What follows from billing's word, and what a schedule does.
 BILLING: Final = Doer(actor=AuditActor(type="service", id="billing"), caller=Caller())
 SCHEDULE: Final = Doer(actor=AuditActor(type="service", id="tenants"), caller=Caller())
+#: Whoever has a shell where the service runs: no account of ours stands for them.
+OPERATOR: Final = Doer(actor=AuditActor(type="service", id="operator"), caller=Caller())

@@ -7,16 +7,19 @@ import msgspec
 from bus.outbox import tell
 from chassis.db import Connection
 from contracts.tenancy import PLATFORM_TENANT_ID
-from contracts.tenants import UserDisabled, UserUpdated
+from contracts.tenants import UserCreated, UserDisabled, UserUpdated
 from tenants import store
 from tenants.domain.people import User, UserStatus, user_event
 from tenants.domain.sign_in import GUEST, SUPERADMIN
 
 
-async def tell_person(conn: Connection, user: User, *, now: datetime, everywhere: bool = False) -> None:
+async def tell_person(
+    conn: Connection, user: User, *, now: datetime, everywhere: bool = False, is_new: bool = False
+) -> None:
     """One event for each membership; for whoever has a seat without a tenant, one of the nil tenant.
 
-    That one is about the person everywhere; `everywhere` tells it of anybody. The memberships' versions grow, so that
+    That one is about the person everywhere; `everywhere` tells it of anybody, `is_new` that
+    nobody was told of them yet. The memberships' versions grow, so that
     nobody drops the event as old. For a platform transaction that holds the user's row: persons are locked before their
     memberships, everywhere.
     """
@@ -31,7 +34,8 @@ async def tell_person(conn: Connection, user: User, *, now: datetime, everywhere
         assert event is not None
         await tell(conn, event, tenant_id=after.tenant_id, aggregate_id=user.id, version=after.version)
     if everywhere or user.is_platform_admin or not belongings:
-        kind = UserDisabled if user.status in (UserStatus.INACTIVE, UserStatus.SUSPENDED) else UserUpdated
+        is_out = user.status in (UserStatus.INACTIVE, UserStatus.SUSPENDED)
+        kind = UserDisabled if is_out else UserCreated if is_new else UserUpdated
         event = kind(
             tenant_id=PLATFORM_TENANT_ID,
             user_id=user.id,

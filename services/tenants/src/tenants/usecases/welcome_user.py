@@ -15,15 +15,18 @@ from tenants.domain.tokens import new_token, sha256_of
 from tenants.usecases.queue_mail import queue_mail
 
 
-async def welcome_user(conn: Connection, user: User, tenant: Tenant, *, terms: Terms, now: datetime) -> UUID:
-    """The mail's id, by which it is one mail. Links sent to the person before are good for nothing any more."""
+async def welcome_user(conn: Connection, user: User, tenant: Tenant | None, *, terms: Terms, now: datetime) -> UUID:
+    """The mail's id, by which it is one mail. Links sent to the person before are good for nothing any more.
+
+    Without a tenant it is the platform that welcomes them.
+    """
     token, mail_id = new_token(), new_id(now)
     await store.links.insert_link(
         conn,
         sha256_of(token),
         user_id=user.id,
         purpose="set_password",
-        tenant_id=tenant.tenant_id,
+        tenant_id=None if tenant is None else tenant.tenant_id,
         object_id=None,
         now=now,
         lifetime=WELCOME_LINK,
