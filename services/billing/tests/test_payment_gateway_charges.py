@@ -384,7 +384,7 @@ async def test_refunds(
     early = await billing.call("POST", first, tenant, json={})
     assert (early.status_code, early.json()["code"]) == (409, "not_refundable"), early.text
     (asaas if gateway == "asaas" else pagbank).pay(made["id"])
-    headers = {"Idempotency-Key": "r-1"}
+    headers = {"Idempotency-Key": "r-1", "x-forwarded-for": "203.0.113.7"}
     body = {"value": 23.45, "description": "half"}
     answers = await asyncio.gather(*(billing.call("POST", first, tenant, json=body, headers=headers) for _ in range(3)))
     assert {answer.status_code for answer in answers} == {200}, [answer.text for answer in answers]
@@ -399,6 +399,9 @@ async def test_refunds(
     assert (payment.refunded_cents, payment.status.value) == (12345, "refunded")
     told = await billing.told("billing.payment.refunded.v1")
     assert [one["amount_refunded_cents"] for one in told] == [2345, 10000]
+    records = await billing.told("billing.audit.recorded.v1")
+    asked = [one["context"]["location"] for one in records if one["action"] == "payment.refund_requested"]
+    assert asked == ["203.0.113.7", None], "once for its key, and from where"
     unknown = await billing.call("POST", f"{CHARGES}/{gateway}/pay_unknown/refund", tenant, json={})
     assert unknown.status_code == 404
 

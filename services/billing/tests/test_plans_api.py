@@ -324,7 +324,7 @@ async def test_a_push_makes_a_product_and_its_prices_once(start: Start) -> None:
         assert all(price["external_id"].startswith("price_") for price in pushed.json()["prices"])
         assert (stripe.made("product"), stripe.made("price")) == (1, 2)
         await admin(billing, "PATCH", "/plans/pro", json={"prices": [MONTHLY | {"amount_cents": 1990}, YEARLY]})
-        third = (await admin(billing, "POST", "/plans/pro/push")).json()
+        third = (await admin(billing, "POST", "/plans/pro/push", headers={"x-forwarded-for": "203.0.113.7"})).json()
         assert (stripe.made("product"), stripe.made("price")) == (1, 3), "only what is new is made"
         assert {price["amount_cents"]: bool(price["external_id"]) for price in third["prices"]} == {
             1990: True,
@@ -332,6 +332,8 @@ async def test_a_push_makes_a_product_and_its_prices_once(start: Start) -> None:
         }
         [product] = stripe.world.all("product")
         assert product["name"] == "Pro"
+        record = (await billing.told("billing.audit.recorded.v1"))[-1]
+        assert (record["action"], record["context"]["location"]) == ("plan.pushed", "203.0.113.7")
 
 
 async def test_a_plan_that_cannot_be_pushed_still_sells(start: Start) -> None:

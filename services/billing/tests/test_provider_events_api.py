@@ -141,12 +141,14 @@ async def test_a_replay_tells_of_the_event_again_and_is_recorded(billing: Runnin
     await billing.db.platform.execute(
         "UPDATE provider_events SET status = 'review', reason = 'x', processed_at = now()"
     )
-    shown = await admin(billing, "POST", f"/billing/events/{event_id}/replay")
+    near = {"x-forwarded-for": "203.0.113.7"}
+    shown = await admin(billing, "POST", f"/billing/events/{event_id}/replay", headers=near)
     assert (shown["status"], shown["reason"], shown["processed_at"]) == ("received", None, None)
     told = await billing.told("billing.provider_event.received.v1")
     assert [one["provider_event_id"] for one in told] == [event_id, event_id]
     [record] = await billing.told("billing.audit.recorded.v1")
     assert (record["action"], record["targets"][0]["id"]) == ("provider_event.replayed", event_id)
+    assert record["context"]["location"] == "203.0.113.7"
 
 
 async def test_reconcile_answers_what_it_found(billing: RunningService) -> None:
