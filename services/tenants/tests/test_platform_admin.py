@@ -149,9 +149,14 @@ async def test_a_member_keeps_password_and_memberships(operator: Operator) -> No
     assert (seat["role"], seat["tenantId"]) == ("owner", str(tenant.tenant_id))
 
 
-@pytest.mark.parametrize("status", [UserStatus.PENDING, UserStatus.ACTIVE])
-async def test_whoever_registered_the_address_first_gets_nothing(operator: Operator, status: UserStatus) -> None:
-    squatter = await a_user(operator.db, ROOT, status=status, email_verified_at=None)
+@pytest.mark.parametrize(
+    ("status", "was_one"), [(UserStatus.PENDING, False), (UserStatus.ACTIVE, False), (UserStatus.ACTIVE, True)]
+)
+async def test_whoever_registered_the_address_first_gets_nothing(
+    operator: Operator, status: UserStatus, was_one: bool
+) -> None:
+    """Also where a line of SQL had made that account an administrator's."""
+    squatter = await a_user(operator.db, ROOT, status=status, email_verified_at=None, is_platform_admin=was_one)
     assert "a link to choose a password is on its way" in await operator.said(ROOT)
     assert (await person(operator.db, squatter)).password_hash is None
     refused = await public(operator.tenants, "/auth/login", {"email": ROOT, "password": PASSWORD})

@@ -47,7 +47,7 @@ async def appoint_administrator(
         await tell_person(conn, user, now=now, is_new=True)
     elif is_changed:
         user = await drop_strangers_password(conn, user, now=now)
-        user = await call_back_tokens(conn, _appointed(user), why="administrator_appointed", now=now, everywhere=True)
+        user = await call_back_tokens(conn, _appointed(user), why="administrator_appointed", now=now)
     is_mailed = user.password_hash is None and (
         is_changed or not await store.links.has_open_link(conn, user.id, "set_password", now)
     )
