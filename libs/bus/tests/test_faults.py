@@ -15,6 +15,7 @@ import pytest
 from aiormq.abc import AbstractChannel
 
 from bus import deliveries, link, settlement
+from bus import relay as relay_module
 from bus.connection import Broker
 from bus.consumer import Consumer, Handler, Incoming, event_consumer
 from bus.envelope import Envelope
@@ -297,6 +298,30 @@ async def test_a_living_consumer_counts_no_death_of_its_own(
 
     await eventually(done)
     assert seen == [0, 0, 0]
+
+
+@pytest.mark.parametrize("kind", [asyncpg.InternalClientError, asyncpg.InterfaceError, asyncpg.AdminShutdownError])
+async def test_a_relay_outlives_whatever_ends_its_statement(
+    database: BusDatabase, broker: Broker, monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
+) -> None:
+    again = asyncio.Event()
+
+    async def breaks_off(*_: object, **__: object) -> None:
+        monkeypatch.setattr(relay_module, "relay_batch", comes_back)
+        raise kind("in the midst of it")
+
+    async def comes_back(*_: object, **__: object) -> None:
+        again.set()
+
+    monkeypatch.setattr(relay_module, "relay_batch", breaks_off)
+    stopping = asyncio.Event()
+    relay = asyncio.create_task(run_relay(database.relay, broker, stopping=stopping))
+    waiting = asyncio.create_task(again.wait())
+    await asyncio.wait({relay, waiting}, timeout=20, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    stopping.set()
+    await asyncio.wait_for(relay, 20)
+    assert again.is_set()
 
 
 async def test_a_relay_stops_at_once_after_its_sessions_were_ended(database: BusDatabase, broker: Broker) -> None:

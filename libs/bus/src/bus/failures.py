@@ -9,6 +9,9 @@ import asyncpg
 from contracts.errors import ServiceError, Unavailable
 
 _MAX_REASON_CHARS: Final = 500
+#: What a statement may end with, for who tries again in any case; the third when a session ends in the midst of a
+#: BEGIN, COMMIT or ROLLBACK.
+DATABASE_FAILED: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 # SQLSTATE classes and codes of a database that is away, short of something, or asks to try again: connection, rollback
 # (serialization, deadlock), resources, operator intervention and statement time-out, system; lock and idle time-outs.
 _PASSING: Final = ("08", "40", "53", "57", "58", "55P03", "25P03", "25P04")
@@ -18,7 +21,6 @@ def is_transient(error: BaseException) -> bool:
     """Whether trying again later may help: `Unavailable`, or a connection that was lost or refused."""
     if isinstance(error, asyncpg.PostgresError):
         return (error.sqlstate or "").startswith(_PASSING)
-    # What asyncpg says when a session ends in the midst of a COMMIT or ROLLBACK.
     if isinstance(error, asyncpg.InternalClientError):
         return True
     # asyncpg says "connection is closed" with InterfaceError, "bad argument" with a subclass that is a ValueError too.

@@ -13,6 +13,7 @@ from bus import outbox
 from bus.backoff import full_jitter
 from bus.connection import IN_FLIGHT, Broker
 from bus.failpoints import failpoint
+from bus.failures import DATABASE_FAILED
 from bus.messages import Outgoing
 from bus.outbox import Connection
 from bus.signals import SILENT, Signals
@@ -63,7 +64,7 @@ async def _relay(
             async with pool.acquire(timeout=10) as conn:
                 await relay_batch(conn, broker, fair=fair, signals=signals)
             failures = 0
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        except DATABASE_FAILED as error:
             log.warning("relay: the database failed, trying again: %r", error)
             await asyncio.sleep(full_jitter(failures, base_s=0.2, cap_s=3.0))
             failures += 1
@@ -197,9 +198,9 @@ async def _listen(pool: "asyncpg.Pool[asyncpg.Record]", wake: asyncio.Event) -> 
                         await conn.execute("SELECT 1", timeout=5)
                 finally:
                     # An error here, of a session that is gone, would take the place of the cancellation that ends us.
-                    with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+                    with suppress(*DATABASE_FAILED):
                         await conn.remove_listener(channel, on_notify)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        except DATABASE_FAILED as error:
             log.debug("relay: not listening: %r", error)
         await asyncio.sleep(1)
 
@@ -217,7 +218,7 @@ async def _tidy(pool: "asyncpg.Pool[asyncpg.Record]", signals: Signals) -> None:
                     purge_at = loop.time() + PURGE_EVERY_S
                     while await outbox.purge(conn):
                         pass
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        except DATABASE_FAILED as error:
             log.debug("relay: not tidied: %r", error)
         await asyncio.sleep(REPORT_EVERY_S)
 

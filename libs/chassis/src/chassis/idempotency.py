@@ -18,6 +18,7 @@ import structlog
 from litestar import Response
 from litestar.serialization import encode_json
 
+from bus.failures import DATABASE_FAILED
 from chassis.body_guard import StrictRequest
 from chassis.db import Connection, Database, platform_transaction, transaction
 from chassis.identity import tenant_of
@@ -100,7 +101,7 @@ async def purge_forever(db: Database, stopping: asyncio.Event) -> None:
     while not stopping.is_set():
         try:
             await purge(db)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, Unavailable) as error:
+        except (*DATABASE_FAILED, Unavailable) as error:
             _log.warning("idempotency keys not purged", error=repr(error))
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stopping.wait(), _PURGE_EVERY_S)

@@ -8,13 +8,13 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import dataclass, field
 from uuid import UUID
 
-import asyncpg
 import structlog
 from prometheus_client import CollectorRegistry
 
 from bus.connection import Broker
 from bus.consumer import Consumer, Handler, event_consumer, run_consumer
 from bus.dead_letters import collector
+from bus.failures import DATABASE_FAILED
 from bus.relay import run_relay
 from chassis.clock import Clock
 from chassis.db import Connection, Database, platform_transaction, transaction
@@ -134,7 +134,7 @@ class Lifecycle:
                 if not missing:
                     return
                 reason = f"migrations pending: {', '.join(missing)}"
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, Unavailable) as error:
+            except (*DATABASE_FAILED, Unavailable) as error:
                 reason = f"{type(error).__name__}: {error}"
             if reason != said:
                 _log.warning("waiting for the database", service=self.runtime.db.service, reason=reason)
