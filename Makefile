@@ -17,7 +17,7 @@ run: ## install what is missing, start everything, print `ready: http://...`; Ct
 	$(PYTHON_BIN) -m runner
 
 # Each worker starts servers of its own, so given ones have a single worker.
-WORKERS ?= $(if $(TEST_DATABASE_URL)$(TEST_AMQP_URL),0,3)
+WORKERS ?= $(if $(TEST_DATABASE_URL)$(TEST_AMQP_URL),0,4)
 
 test: ## install what is missing, then lint, types, architecture and every test (ARGS="-n 0 -k name" for some)
 	AMQP_URL=$${TEST_AMQP_URL:-} deploy/local/bootstrap.sh

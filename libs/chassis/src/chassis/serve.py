@@ -186,6 +186,7 @@ def _let_nobody_in(servers: Sequence[_Server]) -> None:
 
     Closing a listener resets what the kernel has accepted and we have not: a request that may not be repeated is lost
     then, and its sender cannot know. A SYN without an answer is sent again by the kernel, and finds the port closed.
+    Some systems let only root filter a socket: there the few of the last moment are reset.
     """
     if sys.platform != "linux":
         return
