@@ -135,15 +135,26 @@ async def test_who_waits_for_a_password_chooses_it_by_the_invitation(start: Any)
     await log_in(tenants, GUEST)
 
 
-async def test_signing_in_shows_the_mailbox_to_be_theirs_too(start: Any) -> None:
+async def test_whoever_set_the_password_does_not_come_into_the_next_tenant_by_it(start: Any) -> None:
+    """An administrator sets a member's; the member accepts another tenant's invitation, signed in with it."""
     tenants = await start()
     staff = await staff_of(tenants.db, await a_tenant(tenants.db))
-    guest = await a_user(tenants.db, GUEST, email_verified_at=None)
+    first = await staff_of(tenants.db, await a_tenant(tenants.db, "first"))
+    guest = await a_user(tenants.db, GUEST)
+    await a_member(tenants.db, guest, first.tenant, "user")
+    set_by = {"json": {"password": "known-to-the-administrator"}}
+    changed = await at_work(tenants, first.admin, first.tenant, "PATCH", f"/users/{guest.id}", **set_by)
+    assert (changed.status_code, changed.json()["data"]["emailVerified"]) == (200, False)
     token = await invited(tenants, staff)
-    joined = await as_user(tenants, guest, None, "POST", "/invitations/accept", json={"token": token})
-    assert joined.status_code == 200
-    after = await person(tenants.db, guest)
-    assert (after.email_verified_at is not None, after.password_hash) == (True, guest.password_hash)
+    path, body = "/invitations/accept", {"token": token}
+    refused = await as_user(tenants, guest, None, "POST", path, json=body)
+    assert (refused.status_code, refused.json()["code"]) == (422, "bad_password")
+    joined = await as_user(tenants, guest, None, "POST", path, json=body | {"password": PASSWORD})
+    assert joined.status_code == 200, joined.text
+    known = {"email": GUEST, "password": "known-to-the-administrator"}
+    assert (await public(tenants, "/auth/login", known)).status_code == 401
+    await log_in(tenants, GUEST)
+    assert (await person(tenants.db, guest)).email_verified_at is not None
 
 
 @pytest.mark.parametrize("status", [UserStatus.SUSPENDED, UserStatus.INACTIVE])

@@ -20,7 +20,7 @@ from testkit.plugin import ServiceEnv
 from testkit.service import RunningService, running
 from testkit.tokens import Identities
 
-from .people import person
+from .people import at_work, person
 from .sign_in_records import PASSWORD, a_member, a_tenant, a_user, an_owner, log_in, mails, public, token_in
 
 ROOT = "root@example.com"
@@ -162,6 +162,17 @@ async def test_whoever_registered_the_address_first_gets_nothing(
     refused = await public(operator.tenants, "/auth/login", {"email": ROOT, "password": PASSWORD})
     assert refused.status_code == 401
     assert (await chosen(operator))["user"]["role"] == "superadmin"
+
+
+async def test_nor_does_an_administrator_of_a_tenant_who_set_the_password(operator: Operator) -> None:
+    ana, tenant = await an_owner(operator.db)
+    root = await a_user(operator.db, ROOT)
+    await a_member(operator.db, root, tenant, "user")
+    body = {"json": {"password": "known-to-the-owner"}}
+    assert (await at_work(operator.tenants, ana, tenant, "PATCH", f"/users/{root.id}", **body)).status_code == 200
+    assert "a link to choose a password is on its way" in await operator.said(ROOT)
+    refused = await public(operator.tenants, "/auth/login", {"email": ROOT, "password": "known-to-the-owner"})
+    assert refused.status_code == 401
 
 
 async def test_one_who_waits_for_a_password_is_let_in(operator: Operator) -> None:

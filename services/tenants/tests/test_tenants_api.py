@@ -47,6 +47,13 @@ async def test_whoever_founds_a_tenant_owns_it_and_nothing_else(start: Any) -> N
     assert session["user"]["tenantId"] == tenant["id"]
 
 
+async def test_nobody_founds_one_with_a_password_that_others_may_know(start: Any) -> None:
+    tenants = await start()
+    user = await a_user(tenants.db, email_verified_at=None)
+    refused = await as_user(tenants, user, None, "POST", "/tenants", json=NEW)
+    assert (refused.status_code, refused.json()["code"]) == (403, "own_password_needed")
+
+
 async def test_a_tenant_that_cannot_be_is_refused_where_the_seed_looks_for_it(start: Any) -> None:
     tenants = await start()
     user = await a_user(tenants.db)

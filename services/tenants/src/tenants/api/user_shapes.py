@@ -90,7 +90,10 @@ class NewUser(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class UserPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is to change; what is absent stays. E-mail, password and preferences: of nobody who is elsewhere too."""
+    """What is to change; what is absent stays. E-mail, password and preferences: of nobody who is elsewhere too.
+
+    A `password` counts in this tenant only: before another one, or the platform, gives them anything they choose anew.
+    """
 
     email: Email | UnsetType = UNSET
     name: PersonName | UnsetType = UNSET

@@ -107,9 +107,10 @@ def is_barred(user: User, membership: Membership | None = None) -> bool:
 
 
 def has_strangers_password(user: User) -> bool:
-    """Whether the password may be of somebody who only wrote the address down: nobody showed the mailbox to be theirs.
+    """Whether somebody else may know the password: nobody showed the mailbox to be theirs since it was set.
 
-    Access to another tenant must not go to whoever registered the address first.
+    Access to another tenant must not go to whoever registered the address first, nor to an administrator who set the
+    password of a member.
     """
     return user.password_hash is not None and user.email_verified_at is None
 

@@ -49,8 +49,9 @@ async def accept_invitation(
 ) -> Membership:
     """What they are now. `person_id` is whoever is signed in: it must be the person who was invited.
 
-    Signed out, somebody without an account makes one by it, and somebody who never showed the mailbox to be theirs sets
-    the password anew: the link shows it. Who has an account signs in first, since a link alone must not open one.
+    Signed out, somebody without an account makes one by it. Who has one signs in first, since a link alone must not
+    open it. Signed in or not, somebody whose password others may know sets it anew: the link shows the mailbox to be
+    theirs, and whoever gave them that password must not come into this tenant by it.
     Nobody who was shut out gets in. Raises Malformed for a link that is unknown, late, spent or withdrawn; Forbidden
     for another person's; Conflict for who has to sign in first, may not come in, or a tenant or role that is no more;
     Invalid for a password that may not be one or is missing; all of these spend nothing. Unavailable.
@@ -63,7 +64,7 @@ async def accept_invitation(
     password_hash: str | None = None
     if needs_password:
         if password is None:
-            raise Invalid("A password is needed.", code="bad_password", errors=[FieldError("$.password", "is missing")])
+            raise _without_password()
         password_hash = await passwords.hash(accepted_password(password, email=invitation.email))
     async with platform_transaction(db) as conn:
         user = await _hold_person(conn, invitation, name, password_hash, person_id, now)
@@ -88,10 +89,10 @@ async def _needs_password(conn: Connection, invitation: Invitation, user: User |
         user, await store.memberships.find_membership(conn, invitation.tenant_id, user.id)
     ):
         raise Conflict("Account is not active", code="account_inactive")
-    if person_id is not None:
-        return False
     if user is None or user.status is UserStatus.PENDING or has_strangers_password(user):
         return True
+    if person_id is not None:
+        return False
     raise Conflict("This address has an account: sign in to accept.", code="sign_in_required")
 
 
@@ -113,18 +114,14 @@ async def _hold_person(
     user = await store.users.insert_user(conn, fresh)
     if user.id == fresh.id and person_id is None:
         return user
-    await _needs_password(conn, invitation, user, person_id)  # as things stand now
-    if password_hash is not None:
-        await store.totp.delete_second_factor(conn, user.id)
-        await store.links.spend_links(conn, user.id, _OTHER_LINKS, now)
-        chosen = msgspec.structs.replace(
-            user, password_hash=password_hash, status=UserStatus.ACTIVE, email_verified_at=now
-        )
-        return await call_back_tokens(conn, chosen, why="invitation_accepted", now=now)
-    if user.email_verified_at is None:
-        user = msgspec.structs.replace(user, email_verified_at=now, version=user.version + 1, updated_at=now)
-        await store.users.update_user(conn, user)
-    return user
+    if not await _needs_password(conn, invitation, user, person_id):  # as things stand now
+        return user
+    if password_hash is None:
+        raise _without_password()
+    await store.totp.delete_second_factor(conn, user.id)
+    await store.links.spend_links(conn, user.id, _OTHER_LINKS, now)
+    chosen = msgspec.structs.replace(user, password_hash=password_hash, status=UserStatus.ACTIVE, email_verified_at=now)
+    return await call_back_tokens(conn, chosen, why="invitation_accepted", now=now)
 
 
 async def _join(
@@ -155,6 +152,10 @@ async def _join(
         role=membership.role,
     )
     return membership
+
+
+def _without_password() -> Invalid:
+    return Invalid("A password is needed.", code="bad_password", errors=[FieldError("$.password", "is missing")])
 
 
 def _refused() -> Malformed:

@@ -108,10 +108,12 @@ async def _change_person(conn: Connection, user: User, change: MemberChange, now
         user = msgspec.structs.replace(user, email=change.email, email_verified_at=None)
     if change.password_hash is not UNSET:
         is_waiting = user.status is UserStatus.PENDING
+        # Whoever set it knows it: it is a stranger's wherever the person is given something beyond this tenant.
         user = msgspec.structs.replace(
             user,
             password_hash=change.password_hash,
             status=UserStatus.ACTIVE if is_waiting else user.status,
+            email_verified_at=None,
         )
     if user == old:
         return old

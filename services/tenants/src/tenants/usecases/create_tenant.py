@@ -7,7 +7,7 @@ from contracts.errors import Forbidden
 from tenants import store
 from tenants.domain.companies import Tenant
 from tenants.domain.doers import Doer
-from tenants.domain.people import MemberStatus, UserStatus, new_membership
+from tenants.domain.people import MemberStatus, UserStatus, has_strangers_password, new_membership
 from tenants.domain.roles import OWNER
 from tenants.usecases.save_membership import save_membership
 from tenants.usecases.save_tenant import save_tenant
@@ -18,13 +18,18 @@ async def create_tenant(conn: Connection, tenant: Tenant, *, by: Doer, now: date
     """The tenant, with whoever founds it as its owner. In a platform transaction.
 
     A platform administrator without an account of their own founds one that has nobody yet. Raises Conflict for a slug
-    that is taken, Forbidden for whoever has no active account here.
+    that is taken, Forbidden for whoever has no active account here or has a password that others may know.
     """
     founder = None if by.person_id is None else await store.users.find_user(conn, by.person_id)
     if founder is not None:
         founder = await store.users.lock_user(conn, founder.id)
     if by.actor.type != "platform_admin" and (founder is None or founder.status is not UserStatus.ACTIVE):
         raise Forbidden("Only somebody with an active account founds a tenant.", code="unknown_user")
+    if founder is not None and has_strangers_password(founder):
+        raise Forbidden(
+            "Ask for a new password first: whoever gave you this one would come into the new tenant by it.",
+            code="own_password_needed",
+        )
     stored = await save_tenant(conn, None, tenant, now=now)
     if founder is not None:
         owner = new_membership(founder, tenant.tenant_id, OWNER, MemberStatus.ACTIVE, now)
