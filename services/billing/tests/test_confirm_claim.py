@@ -96,12 +96,18 @@ class Desk:
     async def answers(self) -> list[tuple[str, str, str]]:
         """Kind, tenant and claim of every answer."""
         found = [("paid", one) for one in await self.told("billing.order.paid.v1")]
-        found += [("refused", one) for one in await self.told("billing.claim.refused.v1")]
+        found += [("refused", one) for one in await self.told("billing.order.failed.v1")]
         return [(kind, one["tenant_id"], one["claim_id"]) for kind, one in found]
 
     async def order(self, tenant: UUID) -> Order:
+        """The tenant's only order that is no refused claim's."""
         async with platform_transaction(self.db) as conn:
-            [order_id] = [row["id"] for row in await conn.fetch("SELECT id FROM orders WHERE tenant_id = $1", tenant)]
+            [order_id] = [
+                row["id"]
+                for row in await conn.fetch(
+                    "SELECT id FROM orders WHERE tenant_id = $1 AND id IS DISTINCT FROM claim_id", tenant
+                )
+            ]
         async with transaction(self.db, tenant) as conn:
             return await store.orders.get_order(conn, tenant, order_id)
 
@@ -224,9 +230,11 @@ async def test_two_claims_of_one_session_are_one_purchase(
     answers = await desk.answers()
     assert sorted(kind for kind, _, _ in answers) == ["paid", "refused", "refused", "refused"]
     assert {claim_id for _, _, claim_id in answers} == {str(claim.claim_id) for claim in claims}
-    assert {one["reason"] for one in await desk.told("billing.claim.refused.v1")} == {"no such session"}
+    assert {one["reason"] for one in await desk.told("billing.order.failed.v1")} == {"no such session"}
     async with platform_transaction(desk.db) as conn:
-        assert await conn.fetchval("SELECT count(*) FROM orders") == 1
+        assert await conn.fetchval("SELECT count(*) FROM orders WHERE status = 'paid'") == 1
+        assert await conn.fetchval("SELECT count(*) FROM orders WHERE id = claim_id AND status = 'failed'") == 3
+        assert await conn.fetchval("SELECT count(*) FROM invoices") == 1
 
 
 @pytest.mark.parametrize(
@@ -260,18 +268,36 @@ async def test_what_is_not_as_claimed_is_refused(
     claim, message = claim_of(tenant, session, **claim_fields), uuid4()
     for _ in range(2):
         await desk.confirm(claim, message)
-    [refused] = await desk.told("billing.claim.refused.v1")
-    assert (refused["reason"], refused["claim_id"], refused["tenant_id"], refused["session_id"]) == (
+    [refused] = await desk.told("billing.order.failed.v1")
+    assert (refused["reason"], refused["claim_id"], refused["tenant_id"], refused["external_id"]) == (
         reason, str(claim.claim_id), str(tenant), session,
     )  # fmt: skip
+    assert await desk.told("billing.order.placed.v1") == []
     async with platform_transaction(desk.db) as conn:
-        assert await conn.fetchval("SELECT count(*) FROM orders") == 0
+        for table in ("invoices", "payments", "subscriptions", "provider_objects"):
+            assert await conn.fetchval(f"SELECT count(*) FROM {table}") == 0, table
+        orders = [row["id"] for row in await conn.fetch("SELECT id FROM orders")]
+    if claim.plan_slug == "gratis":
+        assert orders == []
+        assert (refused["order_id"], refused["customer_id"], refused["plan"]) == (None, None, None)
+        return
+    assert orders == [claim.claim_id]
+    assert (refused["order_id"], refused["plan"]["plan_slug"]) == (str(claim.claim_id), claim.plan_slug)
+    async with transaction(desk.db, tenant) as conn:
+        order = await store.orders.get_order(conn, tenant, claim.claim_id)
+        entries = await store.orders.list_entries(conn, tenant, claim.claim_id)
+    assert (order.status, order.failure_reason, order.source, order.external_id) == ("failed", reason, "claim", session)
+    assert (order.buyer_email, order.is_new_tenant, order.claim_id) == (claim.email, True, claim.claim_id)
+    assert [(entry.kind, entry.detail) for entry in entries] == [
+        ("claimed", {"claim": str(claim.claim_id), "plan": claim.plan_slug, "amount_cents": claim.amount_cents}),
+        ("failed", {"reason": reason}),
+    ]
 
 
 @pytest.mark.parametrize("session_id", ["cs_test_unknown", "../events", "x" * 500, "cs test"])
 async def test_a_session_that_nobody_knows(desk: Desk, tenant: UUID, session_id: str) -> None:
     await desk.confirm(claim_of(tenant, session_id))
-    [refused] = await desk.told("billing.claim.refused.v1")
+    [refused] = await desk.told("billing.order.failed.v1")
     assert refused["reason"] == "no such session"
 
 
@@ -284,6 +310,43 @@ async def test_a_refused_session_may_be_claimed_anew_once_it_is_paid(
     claim = claim_of(tenant, session)
     await desk.confirm(claim)
     assert ("paid", str(tenant), str(claim.claim_id)) in await desk.answers()
+    order = await desk.order(tenant)
+    assert (order.status, order.external_id, order.is_new_tenant) == ("paid", session, True)
+
+
+async def test_the_same_claim_asked_anew_is_the_same_order(
+    desk: Desk, api: StripeApi, stripe: FakeStripe, tenant: UUID
+) -> None:
+    """Refused twice it has one record, which says the latest reason; paid after all it is another order's."""
+    session = await foreign_session(api)
+    claim = claim_of(tenant, session)
+    await asyncio.gather(*(desk.confirm(claim) for _ in range(3)))
+    stripe.pay(session)
+    wrong = msgspec.structs.replace(claim, amount_cents=1)
+    await desk.confirm(wrong)
+    async with transaction(desk.db, tenant) as conn:
+        record = await store.orders.get_order(conn, tenant, claim.claim_id)
+    assert (record.status, record.failure_reason, record.version) == ("failed", "the session is of another amount", 4)
+    assert len(await desk.told("billing.order.failed.v1")) == 4
+    await desk.confirm(claim)
+    order = await desk.order(tenant)
+    assert (order.status, order.claim_id) == ("paid", claim.claim_id)
+    async with transaction(desk.db, tenant) as conn:
+        assert await store.orders.get_order(conn, tenant, claim.claim_id) == record
+
+
+@pytest.mark.parametrize(
+    ("amount_cents", "interval", "price"),
+    [(24700, "month", 24700), (12 * 19700, "year", 12 * 19700), (1, "month", 24700), (None, "month", 24700)],
+)
+async def test_a_refused_claims_order_is_of_the_price_that_it_named_or_should_have(
+    desk: Desk, tenant: UUID, amount_cents: int | None, interval: str, price: int
+) -> None:
+    claim = claim_of(tenant, "cs_test_unknown", amount_cents=amount_cents)
+    await desk.confirm(claim)
+    async with transaction(desk.db, tenant) as conn:
+        order = await store.orders.get_order(conn, tenant, claim.claim_id)
+    assert (order.interval, order.amount_cents, order.currency) == (interval, price, "BRL")
 
 
 async def test_a_provider_that_is_away_is_waited_for(
@@ -329,7 +392,7 @@ async def test_our_own_paid_order_is_told_again_with_the_claim(
         k: v for k, v in first.items() if k not in differing
     }
     assert (again["claim_id"], again["tenant_id"]) == (str(claim.claim_id), str(tenant))
-    assert await desk.told("billing.claim.refused.v1") == []
+    assert await desk.told("billing.order.failed.v1") == []
 
 
 async def test_our_own_order_whose_webhook_was_lost_is_looked_at(
@@ -363,6 +426,9 @@ async def test_an_order_that_is_not_paid_yet_answers_when_it_is(
     claim = claim_of(tenant, str(order.external_id))
     await desk.confirm(claim)
     assert await desk.answers() == [("refused", str(tenant), str(claim.claim_id))]
+    [refused] = await desk.told("billing.order.failed.v1")
+    assert refused["order_id"] == str(claim.claim_id), "the order itself has not failed"
+    assert (await desk.order(tenant)).status == "pending"
     stripe.pay(str(order.external_id))
     await apply_checkout(desk.db, api, PLATFORM_ACCOUNT, str(order.external_id), clock=utc_now)
     assert ("paid", str(tenant), str(claim.claim_id)) in await desk.answers()
@@ -373,10 +439,25 @@ async def test_an_order_that_is_over_is_told_so(desk: Desk, api: StripeApi, stri
     stripe.expire(str(order.external_id))
     claim = claim_of(tenant, str(order.external_id))
     await desk.confirm(claim)
-    [refused] = await desk.told("billing.claim.refused.v1")
-    assert refused["reason"] == "expired"
     failed = await desk.told("billing.order.failed.v1")
-    assert {one["claim_id"] for one in failed} == {str(claim.claim_id)}
+    assert {(one["reason"], one["claim_id"], one["order_id"]) for one in failed} == {
+        ("expired", str(claim.claim_id), str(order.id))
+    }
+    assert (await desk.order(tenant)).status == "cancelled"
+
+
+async def test_an_order_that_is_over_answers_no_claim_that_was_not_of_it(
+    desk: Desk, api: StripeApi, stripe: FakeStripe, tenant: UUID
+) -> None:
+    order = await own_order(desk.db, api, tenant)
+    stripe.expire(str(order.external_id))
+    await apply_checkout(desk.db, api, PLATFORM_ACCOUNT, str(order.external_id), clock=utc_now)
+    claim = claim_of(tenant, str(order.external_id), plan_slug="enterprise")
+    await desk.confirm(claim)
+    ended, refused = await desk.told("billing.order.failed.v1")
+    assert (ended["order_id"], ended["claim_id"]) == (str(order.id), None)
+    assert (refused["order_id"], refused["claim_id"]) == (str(claim.claim_id), str(claim.claim_id))
+    assert refused["plan"]["plan_slug"] == "enterprise"
 
 
 async def test_somebody_elses_order_is_not_claimed(
@@ -387,7 +468,7 @@ async def test_somebody_elses_order_is_not_claimed(
     await apply_checkout(desk.db, api, PLATFORM_ACCOUNT, str(order.external_id), clock=utc_now)
     for fields in ({"email": "eve@example.com"}, {"plan_slug": "enterprise"}, {"amount_cents": 1}):
         await desk.confirm(claim_of(tenant, str(order.external_id), **fields))
-    refused = await desk.told("billing.claim.refused.v1")
+    refused = await desk.told("billing.order.failed.v1")
     assert [one["reason"] for one in refused] == [
         "somebody else's order", "another plan was ordered", "another amount was ordered",
     ]  # fmt: skip
@@ -410,19 +491,20 @@ async def test_another_tenants_order_is_one_that_nobody_knows(
         async with platform_transaction(desk.db) as conn:
             await conn.execute("DELETE FROM provider_objects WHERE kind = 'checkout'")
     before = await desk.order(tenant)
-    told = await desk.told("billing.order.paid.v1", "billing.order.failed.v1")
+    told = await desk.told("billing.order.paid.v1")
     claim = claim_of(uuid4(), str(order.external_id), is_attested=is_attested and not is_lost)
     message = uuid4()
     for _ in range(2):
         await desk.confirm(claim, message)
-    [refused] = await desk.told("billing.claim.refused.v1")
+    [refused] = await desk.told("billing.order.failed.v1")
     unknown = claim_of(claim.tenant_id, "cs_test_unknown")
     await desk.confirm(unknown)
-    _, of_unknown = await desk.told("billing.claim.refused.v1")
-    own = {"claim_id": str(claim.claim_id), "session_id": claim.session_id, "occurred_at": refused["occurred_at"]}
+    _, of_unknown = await desk.told("billing.order.failed.v1")
+    own = {"claim_id": str(claim.claim_id), "order_id": str(claim.claim_id), "external_id": claim.session_id}
+    own |= {"occurred_at": refused["occurred_at"]}
     assert refused == of_unknown | own
     assert await desk.order(tenant) == before
-    assert await desk.told("billing.order.paid.v1", "billing.order.failed.v1") == told
+    assert await desk.told("billing.order.paid.v1") == told
 
 
 # Attested claims
@@ -454,7 +536,7 @@ async def test_an_attested_claims_amount_is_a_price(desk: Desk, tenant: UUID) ->
     assert (await desk.order(tenant)).interval == "year"
     for fields in ({"amount_cents": 1}, {"amount_cents": 0}, {"plan_slug": "gratis"}):
         await desk.confirm(claim_of(uuid4(), f"cs_{fields}", is_attested=True, **fields))
-    refused = await desk.told("billing.claim.refused.v1")
+    refused = await desk.told("billing.order.failed.v1")
     assert [one["reason"] for one in refused] == [
         "the plan costs another amount", "the plan costs another amount", "no such plan is for sale",
     ]  # fmt: skip

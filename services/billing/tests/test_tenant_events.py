@@ -184,8 +184,13 @@ async def test_a_claim_is_confirmed_once(billing: RunningService, fakes: Fakes, 
     await redeliver(billing)
     unpaid = claim_of(uuid4(), "cs_test_unknown")
     await publish(billing, unpaid.tenant_id, unpaid)
-    [refused] = await until(lambda: billing.told("billing.claim.refused.v1"))
+    [refused] = await until(lambda: billing.told("billing.order.failed.v1"))
     assert refused["claim_id"] == str(unpaid.claim_id)
+    path = f"/orders/{refused['order_id']}"
+    shown = (await billing.call("GET", path, unpaid.tenant_id, "billing:read")).json()
+    assert (shown["status"], shown["failure_reason"], shown["invoice_ids"]) == ("failed", "no such session", [])
+    assert [entry["kind"] for entry in shown["timeline"]] == ["claimed", "failed"]
+    assert (await billing.call("GET", path, tenant, "billing:read")).status_code == 404
     assert len(await billing.told("billing.order.paid.v1")) == 1
     [receipt] = [job for job in await billing.told("mail_queue") if job["template"] == "payment_receipt"]
     assert receipt["to"]["email"] == EMAIL
@@ -239,7 +244,7 @@ async def test_a_closed_tenants_subscriptions_end_at_their_providers_too(
     await redeliver(billing)
     marker = claim_of(uuid4(), "cs_test_unknown")
     await publish(billing, marker.tenant_id, marker)
-    await until(lambda: billing.told("billing.claim.refused.v1"))
+    await until(lambda: billing.told("billing.order.failed.v1"))
     assert len(await billing.told("billing.subscription.cancelled.v1")) == 2
 
 

@@ -5,7 +5,6 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from contracts.billing import (
-    ClaimRefused,
     OrderFailed,
     OrderPaid,
     PlanFact,
@@ -64,9 +63,10 @@ def order_failed(tenant_id: UUID, **fields: Any) -> OrderFailed:
     return OrderFailed(**_order(tenant_id, {"reason": "expired"} | fields))
 
 
-def claim_refused(tenant_id: UUID, claim_id: UUID) -> ClaimRefused:
-    """A claim that does not hold."""
-    return ClaimRefused(tenant_id=tenant_id, occurred_at=NOW, claim_id=claim_id, session_id="cs_1", reason="unpaid")
+def claim_refused(tenant_id: UUID, claim_id: UUID, **fields: Any) -> OrderFailed:
+    """A claim that does not hold, of no plan that is for sale: there is no order of it."""
+    nothing = {"order_id": None, "customer_id": None, "plan": None, "claim_id": claim_id, "reason": "no such plan"}
+    return order_failed(tenant_id, **nothing | fields)
 
 
 _EXTRA: dict[type[SubscriptionEvent], dict[str, Any]] = {

@@ -107,9 +107,25 @@ class OrderPaid(OrderEvent, frozen=True, kw_only=True, tag="billing.order.paid.v
     paid_cents: int
 
 
-class OrderFailed(OrderEvent, frozen=True, kw_only=True, tag="billing.order.failed.v1"):
-    """It was not paid: refused, expired or withdrawn, or the claim of its payment did not hold."""
+class OrderFailed(BillingEvent, frozen=True, kw_only=True, tag="billing.order.failed.v1"):
+    """It was not paid: refused, expired or withdrawn, or the claim of its payment did not hold.
 
+    A claim (`claim_id`) that is refused leaves an order of its own, whose id is the claim's, that was never placed and
+    owes nothing: the claimed plan at its price. One that names no plan for sale leaves none, since there is nothing
+    that it could be an order of: `order_id`, `customer_id` and `plan` are None together, and only then. `external_id`
+    is the claimed session either way. Should the session be paid after all, another order tells so.
+    """
+
+    sold_by: SoldBy
+    order_id: UUID | None
+    customer_id: UUID | None
+    plan: PlanFact | None
+    provider: str
+    external_id: str | None
+    buyer_email: str | None
+    buyer_name: str | None
+    is_new_tenant: bool
+    claim_id: UUID | None = None
     reason: str
 
 
@@ -117,14 +133,6 @@ class OrderRefunded(OrderEvent, frozen=True, kw_only=True, tag="billing.order.re
     """The whole payment went back."""
 
     refunded_cents: int
-
-
-class ClaimRefused(BillingEvent, frozen=True, kw_only=True, tag="billing.claim.refused.v1"):
-    """A claimed payment is none: no such session, unpaid, or another amount or plan than claimed."""
-
-    claim_id: UUID
-    session_id: str
-    reason: str
 
 
 class SubscriptionEvent(BillingEvent, frozen=True, kw_only=True):
@@ -312,7 +320,6 @@ EVENTS: tuple[type[Event], ...] = (
     OrderPaid,
     OrderFailed,
     OrderRefunded,
-    ClaimRefused,
     SubscriptionCreated,
     SubscriptionActivated,
     SubscriptionChanged,

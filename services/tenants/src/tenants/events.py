@@ -100,16 +100,12 @@ def billing_handlers(terms: Terms) -> Callable[[Runtime], tuple[Handler, ...]]:
             if event.sold_by == "platform" and event.claim_id is not None:
                 await refuse_claim(conn, event.tenant_id, event.claim_id, event.reason, terms=terms, now=clock())
 
-        async def on_claim_refused(conn: Connection, event: billing.ClaimRefused, envelope: Envelope) -> None:
-            await refuse_claim(conn, event.tenant_id, event.claim_id, event.reason, terms=terms, now=clock())
-
         async def on_subscription(conn: Connection, event: billing.SubscriptionEvent, envelope: Envelope) -> None:
             await apply_subscription(conn, event, envelope.version, terms=terms, now=clock())
 
         return (
             Handler(billing.OrderPaid, on_order_paid),
             Handler(billing.OrderFailed, on_order_failed),
-            Handler(billing.ClaimRefused, on_claim_refused),
             *(Handler(event, on_subscription) for event in SUBSCRIPTION_EVENTS),
         )
 

@@ -3,9 +3,13 @@
 from collections.abc import Sequence
 from typing import Final
 
+from billing.domain.addresses import read_email, read_name
+from billing.domain.buyers import Buyer
+from billing.domain.customers import Customer
 from billing.domain.orders import Order, OrderStatus
 from billing.domain.plans import PlanPrice
 from billing.domain.providers import CheckoutState, Interval
+from contracts.errors import Invalid
 from contracts.tenants import PaymentClaimed
 
 #: What an order says it came by that was made for a claim.
@@ -14,6 +18,17 @@ USED: Final = "another claim used the session"
 UNKNOWN: Final = "no such session"
 #: Where the site's own sessions say which plan they are of; seed 002's text and its code differ.
 _PLAN_NAMES: Final = ("plan_id", "planId")
+
+
+def buyer_of(claim: PaymentClaimed, known: Customer | None) -> Buyer:
+    """Who is said to have paid, as far as it can be read; `known` is the tenant's customer row, where it has one."""
+    return Buyer(
+        tenant_id=claim.tenant_id,
+        email=_email(claim.email),
+        name=_name(claim.name),
+        is_signed_in=False,
+        is_new_tenant=known is None or known.is_provisional,
+    )
 
 
 def why_not_order(claim: PaymentClaimed, order: Order) -> str | None:
@@ -71,3 +86,27 @@ def attested_price(prices: Sequence[PlanPrice], *, amount_cents: int | None, cur
         return price_of(prices, amount_cents=amount_cents, currency=currency, interval=None)
     for_sale = [price for price in prices if price.retired_at is None and price.currency == currency]
     return next((price for price in for_sale if price.interval is Interval.MONTH), None)
+
+
+def claimed_price(prices: Sequence[PlanPrice], *, amount_cents: int | None, currency: str) -> PlanPrice | None:
+    """The price that a claim which does not hold was of: of its amount, else the monthly one, else any for sale."""
+    for_sale = (price for price in prices if price.retired_at is None)
+    return (
+        attested_price(prices, amount_cents=amount_cents, currency=currency)
+        or attested_price(prices, amount_cents=None, currency=currency)
+        or next(for_sale, None)
+    )
+
+
+def _email(email: str) -> str | None:
+    try:
+        return read_email(email, field="email")
+    except Invalid:
+        return None
+
+
+def _name(name: str) -> str | None:
+    try:
+        return read_name(name, field="name")
+    except Invalid:
+        return None

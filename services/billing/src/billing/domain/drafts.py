@@ -1,17 +1,65 @@
-"""New rows, filled from what they come of: an order's first invoice, a period's, a payment that a provider reports."""
+"""New rows, filled from what they come of: an order, its first invoice, a period's, a payment that is reported."""
 
 from datetime import date, datetime
 from uuid import UUID
 
 import msgspec
 
-from billing.domain.customers import SoldBy
+from billing.domain.buyers import Buyer
+from billing.domain.customers import PLATFORM_ACCOUNT, Customer, SoldBy
 from billing.domain.identifiers import new_id
 from billing.domain.invoices import Invoice, InvoiceStatus
-from billing.domain.orders import Order
+from billing.domain.orders import Order, OrderStatus
 from billing.domain.payments import Payment
+from billing.domain.plans import Plan, PlanPrice
 from billing.domain.providers import Method, PaymentStatus, Provider
 from billing.domain.subscriptions import Subscription, SubscriptionStatus
+
+
+def platform_order(
+    buyer: Buyer,
+    plan: Plan,
+    price: PlanPrice,
+    customer: Customer,
+    *,
+    provider: Provider,
+    has_trial: bool,
+    source: str,
+    now: datetime,
+) -> Order:
+    """What the buyer set out to buy of the platform, pending; `source` is the route or event that it came by."""
+    return Order(
+        id=new_id(now),
+        tenant_id=buyer.tenant_id,
+        sold_by=SoldBy.PLATFORM,
+        customer_id=customer.id,
+        plan_id=plan.id,
+        plan_slug=plan.slug,
+        plan_name=plan.name,
+        price_id=price.id,
+        interval=price.interval,
+        amount_cents=price.amount_cents,
+        currency=price.currency,
+        trial_days=plan.trial_days if has_trial else 0,
+        limits=plan.limits,
+        status=OrderStatus.PENDING,
+        provider=provider,
+        account_id=PLATFORM_ACCOUNT,
+        external_id=None,
+        checkout_url=None,
+        source=source,
+        buyer_email=buyer.email or customer.email,
+        buyer_name=buyer.name or (customer.name if buyer.is_signed_in else None),
+        is_new_tenant=buyer.is_new_tenant,
+        claim_id=None,
+        failure_reason=None,
+        version=1,
+        placed_at=now,
+        paid_at=None,
+        ended_at=None,
+        expires_at=None,
+        updated_at=now,
+    )
 
 
 def first_invoice(order: Order, *, now: datetime) -> Invoice:

@@ -19,20 +19,18 @@ from billing.usecases.apply_checkout import apply_checkout
 from billing.usecases.locate_object import Located, locate_object
 from billing.usecases.note_order import note_order
 from billing.usecases.record_claim import record_claim
+from billing.usecases.refuse_claim import refuse_claim
 from bus.inbox import first_time
 from bus.outbox import tell
 from chassis.clock import Clock
 from chassis.db import Connection, Database, transaction
 from chassis.secrets import SecretBox
-from contracts.billing import ClaimRefused
 from contracts.errors import Unavailable
 from contracts.tenants import PaymentClaimed
 
 _ANSWERS: Final = "billing.claims"
-_REFUSALS: Final = "billing.claims.refused"
 #: Whoever claims the same session at the same moment is seen the next time round.
 _ROUNDS: Final = 3
-_OVER: Final = (OrderStatus.FAILED, OrderStatus.CANCELLED)
 
 
 async def confirm_claim(
@@ -45,8 +43,8 @@ async def confirm_claim(
     terms: SellingTerms,
     clock: Clock,
 ) -> None:
-    """Told: billing.order.paid with the claim's id, once the money is known of; else billing.claim.refused, and
-    billing.order.failed for an order of ours that is over.
+    """Told, with the claim's id: billing.order.paid once the money is known of, else billing.order.failed (see
+    `refuse_claim`).
 
     A session is used by one claim. That of another tenant's order is refused at once, in the words of one that nobody
     knows. Of a session that no order of ours is for, an order is made under the claim's tenant, and what Stripe says of
@@ -56,31 +54,37 @@ async def confirm_claim(
 
     Raises ProviderMisconfigured without a Stripe account to ask, ProviderUnavailable when it does not answer.
     """
+
+    async def refuse(reason: str, order: Order | None = None) -> None:
+        await refuse_claim(db, claim, reason, message_id, order=order, box=box, terms=terms, now=clock())
+
     for _ in range(_ROUNDS):
         found = await _located(db, claim.session_id)
         if found is not None and found[1].tenant_id != claim.tenant_id:
-            await _refuse(db, claim, UNKNOWN, message_id, clock())
+            await refuse(UNKNOWN)
             return
         if found is not None:
-            await _answer_for(db, accounts, claim, found, message_id, clock)
+            reason, order = await _answer_for(db, accounts, claim, found, message_id, clock)
+            if reason is not None:
+                await refuse(reason, order)
             return
         page, interval = None, None
         if not claim.is_attested:
             try:
                 page, interval = await _seen(accounts, claim.session_id)
             except NotAtProvider:
-                await _refuse(db, claim, UNKNOWN, message_id, clock())
+                await refuse(UNKNOWN)
                 return
             if page.reference is not None and await _adopt(db, claim.session_id, page):
                 continue  # our own order, whose page's id was lost
             if reason := why_not_page(claim, page):
-                await _refuse(db, claim, reason, message_id, clock())
+                await refuse(reason)
                 return
         reason = await record_claim(
             db, claim, page, interval, answered=(_ANSWERS, message_id), box=box, terms=terms, clock=clock
         )
         if reason is not None:
-            await _refuse(db, claim, reason, message_id, clock())
+            await refuse(reason)
             return
     raise Unavailable("The session is being claimed by others as well.")
 
@@ -127,7 +131,8 @@ async def _answer_for(
     located: tuple[Provider, Located],
     message_id: UUID,
     clock: Clock,
-) -> None:
+) -> tuple[str | None, Order]:
+    """Why not, and the order; None once it is told as paid."""
     provider, found = located
     async with transaction(db, found.tenant_id) as conn:
         order = await store.orders.lock_order(conn, found.tenant_id, found.object_id)
@@ -137,7 +142,7 @@ async def _answer_for(
             if order.status is OrderStatus.PAID:
                 if await first_time(conn, _ANSWERS, message_id):
                     await _tell_paid(conn, order, clock())
-                return
+                return None, order
     if reason is None and provider is Provider.STRIPE:
         api = await accounts.of_platform(provider)
         assert isinstance(api, StripeApi)
@@ -146,9 +151,9 @@ async def _answer_for(
         async with transaction(db, found.tenant_id) as conn:
             order = await store.orders.get_order(conn, found.tenant_id, found.object_id)
         if order.status is OrderStatus.PAID and order.claim_id == claim.claim_id:
-            return  # and told so, with the claim's id
+            return None, order  # and told so, with the claim's id
         reason = USED if order.claim_id != claim.claim_id else order.failure_reason or "the session is not paid"
-    await _refuse(db, claim, reason, message_id, clock(), order=order)
+    return reason, order
 
 
 async def _bearing(conn: Connection, order: Order, claim: PaymentClaimed, now: datetime) -> Order:
@@ -174,22 +179,3 @@ async def _tell_paid(conn: Connection, order: Order, now: datetime) -> None:
         paid_cents=payment.amount_cents if payment else 0,
     )
     await tell(conn, event, tenant_id=order.tenant_id, aggregate_id=order.id, version=order.version)
-
-
-async def _refuse(
-    db: Database, claim: PaymentClaimed, reason: str, message_id: UUID, now: datetime, *, order: Order | None = None
-) -> None:
-    async with transaction(db, claim.tenant_id) as conn:
-        if not await first_time(conn, _REFUSALS, message_id):
-            return
-        event = ClaimRefused(
-            tenant_id=claim.tenant_id,
-            occurred_at=now,
-            claim_id=claim.claim_id,
-            session_id=claim.session_id,
-            reason=reason,
-        )
-        await tell(conn, event, tenant_id=claim.tenant_id, aggregate_id=claim.claim_id)
-        if order is not None and order.claim_id == claim.claim_id and order.status in _OVER:
-            failed = orders.failed(order, now, reason)
-            await tell(conn, failed, tenant_id=order.tenant_id, aggregate_id=order.id, version=order.version)

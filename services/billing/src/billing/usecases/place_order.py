@@ -7,11 +7,10 @@ import msgspec
 from billing import store
 from billing.domain import orders
 from billing.domain.buyers import Buyer
-from billing.domain.customers import PLATFORM_ACCOUNT, Customer, SoldBy
-from billing.domain.drafts import first_invoice
-from billing.domain.identifiers import new_id
+from billing.domain.customers import Customer
+from billing.domain.drafts import first_invoice, platform_order
 from billing.domain.invoices import Invoice
-from billing.domain.orders import Order, OrderStatus
+from billing.domain.orders import Order
 from billing.domain.plans import Plan, PlanPrice
 from billing.domain.providers import Provider
 from billing.domain.selling import SellingTerms, Wanted
@@ -63,7 +62,7 @@ async def place_order(
     if buyer.is_signed_in:
         await _refuse_second(conn, buyer)
     customer = await ensure_customer(conn, buyer, box=box, now=now)
-    order = _draft(buyer, plan, price, customer, provider, has_trial, source, now)
+    order = platform_order(buyer, plan, price, customer, provider=provider, has_trial=has_trial, source=source, now=now)
     order = msgspec.structs.replace(order, expires_at=expires_at or now + timedelta(hours=terms.order_expires_h))
     await store.orders.insert_order(conn, order.tenant_id, order)
     await store.directory.insert_object(
@@ -111,47 +110,3 @@ async def _refuse_second(conn: Connection, buyer: Buyer) -> None:
             f"A subscription is there already; change its plan instead: POST /subscriptions/{running.id}/change-plan.",
             code="subscription_exists",
         )
-
-
-def _draft(
-    buyer: Buyer,
-    plan: Plan,
-    price: PlanPrice,
-    customer: Customer,
-    provider: Provider,
-    has_trial: bool,
-    source: str,
-    now: datetime,
-) -> Order:
-    return Order(
-        id=new_id(now),
-        tenant_id=buyer.tenant_id,
-        sold_by=SoldBy.PLATFORM,
-        customer_id=customer.id,
-        plan_id=plan.id,
-        plan_slug=plan.slug,
-        plan_name=plan.name,
-        price_id=price.id,
-        interval=price.interval,
-        amount_cents=price.amount_cents,
-        currency=price.currency,
-        trial_days=plan.trial_days if has_trial else 0,
-        limits=plan.limits,
-        status=OrderStatus.PENDING,
-        provider=provider,
-        account_id=PLATFORM_ACCOUNT,
-        external_id=None,
-        checkout_url=None,
-        source=source,
-        buyer_email=buyer.email or customer.email,
-        buyer_name=buyer.name or (customer.name if buyer.is_signed_in else None),
-        is_new_tenant=buyer.is_new_tenant,
-        claim_id=None,
-        failure_reason=None,
-        version=1,
-        placed_at=now,
-        paid_at=None,
-        ended_at=None,
-        expires_at=None,
-        updated_at=now,
-    )

@@ -6,9 +6,7 @@ from uuid import UUID
 import msgspec
 
 from billing import store
-from billing.domain.addresses import read_email, read_name
-from billing.domain.buyers import Buyer
-from billing.domain.claims import CLAIM, attested_price, price_of
+from billing.domain.claims import CLAIM, attested_price, buyer_of, price_of
 from billing.domain.customers import PLATFORM_ACCOUNT
 from billing.domain.invoices import Invoice
 from billing.domain.plans import PlanPrice
@@ -83,16 +81,9 @@ async def _place(
     conn: Connection, claim: PaymentClaimed, price: PlanPrice, box: SecretBox, terms: SellingTerms, now: datetime
 ) -> PlacedOrder:
     known = await store.customers.find_latest_platform_customer(conn, claim.tenant_id)
-    buyer = Buyer(
-        tenant_id=claim.tenant_id,
-        email=_or_none(claim.email),
-        name=_name(claim.name),
-        is_signed_in=False,
-        is_new_tenant=known is None or known.is_provisional,
-    )
     placed = await place_order(
         conn,
-        buyer,
+        buyer_of(claim, known),
         Wanted(price=str(price.id), currency=price.currency),
         provider=Provider.STRIPE,
         has_trial=False,
@@ -132,17 +123,3 @@ async def _pay(conn: Connection, claim: PaymentClaimed, invoice: Invoice, now: d
     if payment is None:
         raise _Taken
     await receive_payment(conn, claim.tenant_id, payment.id, seen, asked_at=now, now=now)
-
-
-def _or_none(email: str) -> str | None:
-    try:
-        return read_email(email, field="email")
-    except Invalid:
-        return None
-
-
-def _name(name: str) -> str | None:
-    try:
-        return read_name(name, field="name")
-    except Invalid:
-        return None
