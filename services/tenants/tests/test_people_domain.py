@@ -167,10 +167,10 @@ def test_a_tenant_keeps_an_owner() -> None:
         changed_member(owner, MemberChange(status="inactive")),
     ):
         with pytest.raises(Conflict):
-            refuse_last_owner(owner, after, 1)
-        refuse_last_owner(owner, after, 2)
-        refuse_last_owner(idle, after, 1)
-    refuse_last_owner(owner, changed_member(owner, MemberChange(name="B", permissions=["b:c", "a:b", "b:c"])), 1)
+            refuse_last_owner(owner, after, 0)
+        refuse_last_owner(owner, after, 1)
+        refuse_last_owner(idle, after, 0)
+    refuse_last_owner(owner, changed_member(owner, MemberChange(name="B", permissions=["b:c", "a:b", "b:c"])), 0)
     assert changed_member(owner, MemberChange(permissions=["b:c", "a:b", "b:c"])).permissions == ["a:b", "b:c"]
 
 

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 from uuid import UUID, uuid4
 
+import msgspec
 import pytest
 
 from bus.outbox import tell
@@ -68,6 +69,12 @@ async def populate(service: RunningService, tenant: UUID, user: User, role: str 
             updated_at=NOW,
         )  # fmt: skip
         await store.memberships.insert_membership(conn, tenant, member)
+
+
+async def erasure(service: RunningService, tenant: UUID, whose: User, *, by: User) -> Any:
+    """The answer to one who asks for it, whatever they hold by their membership."""
+    body = {"userId": str(whose.id)}
+    return await service.call("POST", "/privacy/erasures", tenant, "privacy:write", subject=str(by.id), json=body)
 
 
 async def report(service: RunningService, tenant: UUID, event: Any) -> None:
@@ -270,8 +277,72 @@ async def test_the_last_owner_is_not_erased(start: Start, tenant: UUID) -> None:
     service = await start()
     owner = user_of(f"{uuid4().hex}@example.com")
     await populate(service, tenant, owner, "owner")
-    answer = await service.call("POST", "/privacy/erasures", tenant, "privacy:write", json={"userId": str(owner.id)})
+    answer = await erasure(service, tenant, owner, by=owner)
     assert (answer.status_code, answer.json()["code"]) == (409, "last_owner")
+
+
+async def test_nor_are_all_owners_while_the_first_erasure_is_under_way(start: Start, tenant: UUID) -> None:
+    """Erasures come true by events: each of two owners was the other's last one when it was asked."""
+    service = await start(ROLE="api")
+    first, second = user_of(f"{uuid4().hex}@example.com"), user_of(f"{uuid4().hex}@example.com")
+    await populate(service, tenant, first, "owner")
+    await populate(service, tenant, second, "owner")
+    answers = await asyncio.gather(
+        erasure(service, tenant, first, by=second), erasure(service, tenant, second, by=first)
+    )
+    assert sorted(answer.status_code for answer in answers) == [202, 409]
+    gone, left = (first, second) if answers[0].status_code == 202 else (second, first)
+    for method, body in (("DELETE", None), ("PATCH", {"role": "user"}), ("PATCH", {"status": "inactive"})):
+        refused = await service.call(
+            method, f"/users/{left.id}", tenant, "users:write", subject=str(gone.id), json=body
+        )  # fmt: skip
+        assert (refused.status_code, refused.json()["code"]) == (409, "last_owner"), (method, body)
+
+
+async def test_an_owner_is_erased_by_owners_only(start: Start, tenant: UUID) -> None:
+    service = await start()
+    owner, other, clerk = (user_of(f"{uuid4().hex}@example.com") for _ in range(3))
+    await populate(service, tenant, owner, "owner")
+    await populate(service, tenant, other, "owner")
+    await populate(service, tenant, clerk, "admin")
+    refused = await erasure(service, tenant, owner, by=clerk)
+    assert (refused.status_code, refused.json()["code"]) == (403, "owners_only")
+    assert (await erasure(service, tenant, owner, by=other)).status_code == 202
+
+
+async def test_no_tenant_erases_an_administrator_of_the_platform(db: Database, tenant: UUID) -> None:
+    root = msgspec.structs.replace(user_of("root@example.com"), is_platform_admin=True)
+    await populate(cast("RunningService", SimpleNamespace(db=db)), tenant, root)
+    request = ErasureRequested(
+        erasure_id=uuid4(), tenant_id=tenant, user_id=root.id, email=root.email or "", occurred_at=NOW
+    )
+    async with platform_transaction(db) as conn:
+        await erase_person(conn, request, now=NOW)
+        kept = await store.users.get_user(conn, root.id)
+        here = await store.memberships.get_membership(conn, tenant, root.id)
+    assert (kept.email, kept.status, here.name) == ("root@example.com", UserStatus.ACTIVE, "erased")
+
+
+async def test_nothing_is_written_on_who_was_erased(start: Start, tenant: UUID) -> None:
+    """Least of all an owner who counts again: the last one could leave."""
+    service = await start()
+    owner, ana = user_of(f"{uuid4().hex}@example.com"), user_of(f"{uuid4().hex}@example.com")
+    await populate(service, tenant, owner, "owner")
+    await populate(service, tenant, ana, "owner")
+    request = ErasureRequested(
+        erasure_id=uuid4(), tenant_id=tenant, user_id=ana.id, email=ana.email or "", occurred_at=NOW
+    )
+    async with platform_transaction(service.db) as conn:
+        await erase_person(conn, request, now=NOW)
+    changes: tuple[dict[str, Any], ...] = (
+        {"status": "active"}, {"name": "Ana"}, {"email": "new@example.com"}, {"password": "another-password-1"},
+        {"preferences": {"a": 1}},
+    )  # fmt: skip
+    for body in changes:
+        refused = await service.call(
+            "PATCH", f"/users/{ana.id}", tenant, "users:write", subject=str(owner.id), json=body
+        )  # fmt: skip
+        assert (refused.status_code, refused.json()["code"]) == (409, "erased"), body
 
 
 @pytest.mark.parametrize(

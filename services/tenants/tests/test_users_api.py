@@ -446,7 +446,7 @@ async def test_of_two_owners_who_leave_at_once_one_stays(start: Any, how: str) -
         codes = sorted(answer.status_code for answer in answers)
         assert codes in ([200, 409], [200, 403]), [answer.text for answer in answers]
         async with platform_transaction(tenants.db) as conn:
-            assert await store.memberships.count_owners(conn, tenant.tenant_id) == 1
+            assert await store.memberships.count_other_owners(conn, tenant.tenant_id, uuid4()) == 1
 
 
 async def test_who_is_taken_out_is_out_at_once_and_keeps_their_account(start: Any) -> None:

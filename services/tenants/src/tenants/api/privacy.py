@@ -21,6 +21,7 @@ from tenants import store
 from tenants.api.caller import actor_of, caller_of
 from tenants.domain.identifiers import new_id
 from tenants.store.privacy import PrivacyReport, PrivacyRequest
+from tenants.usecases.find_powers import find_powers
 from tenants.usecases.request_privacy import request_privacy
 
 
@@ -34,7 +35,7 @@ class Consent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """A consent given or withdrawn."""
 
     user_id: UUID
-    purpose: Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern=r"^[a-z][a-z0-9_:-]*$")]
+    purpose: Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern=r"^[a-z][a-z0-9_:-]*$(?!\n)")]
     given: bool
 
 
@@ -68,13 +69,14 @@ async def post_erasure(
             tenant_id,
             data.user_id,
             "erasure",
+            powers=await find_powers(conn, tenant_id, identity),
             actor=actor_of(identity),
             caller=caller_of(request),
             now=clock(),
         )
         return _view(asked, [])
 
-    return await once(request, db, data, ask, status=202)
+    return await once(request, db, data, ask, status=202, on_platform=True)
 
 
 @post("/privacy/exports", guards=[requires("privacy:write")], status_code=202)
@@ -94,13 +96,14 @@ async def post_export(
             tenant_id,
             data.user_id,
             "export",
+            powers=await find_powers(conn, tenant_id, identity),
             actor=actor_of(identity),
             caller=caller_of(request),
             now=clock(),
         )
         return _view(asked, [])
 
-    return await once(request, db, data, ask, status=202)
+    return await once(request, db, data, ask, status=202, on_platform=True)
 
 
 @get("/privacy/requests/{request_id:uuid}", guards=[requires("privacy:write")])

@@ -41,13 +41,19 @@ def changed_member(before: Membership, change: MemberChange) -> Membership:
     return msgspec.structs.replace(before, **wanted)
 
 
+def refuse_erased(membership: Membership) -> None:
+    """Nothing, unless what the person was here is forgotten: that is for good. Raises Conflict."""
+    if membership.email is None:
+        raise Conflict("This person was erased.", code="erased")
+
+
 def is_active_owner(membership: Membership) -> bool:
     """Whether the tenant can count on them as an owner."""
     return membership.role == OWNER and membership.status is MemberStatus.ACTIVE
 
 
-def refuse_last_owner(before: Membership, after: Membership | None, active_owners: int) -> None:
+def refuse_last_owner(before: Membership, after: Membership | None, other_owners: int) -> None:
     """Nothing, unless the tenant would be left without an owner. Raises Conflict. `after` None: they leave."""
     stays = after is not None and is_active_owner(after)
-    if is_active_owner(before) and not stays and active_owners <= 1:
+    if is_active_owner(before) and not stays and not other_owners:
         raise Conflict("The tenant would be left without an owner.", code="last_owner")

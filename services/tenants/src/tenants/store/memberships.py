@@ -160,10 +160,30 @@ async def delete_membership(conn: Connection, tenant_id: UUID, user_id: UUID) ->
     await conn.execute("DELETE FROM memberships WHERE tenant_id = $1 AND user_id = $2", tenant_id, user_id)
 
 
-async def count_owners(conn: Connection, tenant_id: UUID) -> int:
-    """How many active owners the tenant has; their rows stay locked, so that two cannot leave at once."""
-    rows = await conn.fetch(
-        "SELECT user_id FROM memberships WHERE tenant_id = $1 AND role = 'owner' AND status = 'active' FOR UPDATE",
+async def lock_owners(conn: Connection, tenant_id: UUID) -> None:
+    """Keeps the rows of the tenant's active owners from others, so that two cannot leave at once."""
+    await conn.execute(
+        """
+        SELECT FROM memberships WHERE tenant_id = $1 AND role = 'owner' AND status = 'active'
+        ORDER BY user_id FOR UPDATE
+        """,
         tenant_id,
     )
-    return len(rows)
+
+
+async def count_other_owners(conn: Connection, tenant_id: UUID, user_id: UUID) -> int:
+    """How many active owners the tenant has beside the person, without those who are about to be erased.
+
+    After `lock_owners`, in a statement of its own: it sees what was committed while that one waited.
+    """
+    count: int = await conn.fetchval(
+        """
+        SELECT count(*) FROM memberships m
+        WHERE m.tenant_id = $1 AND m.role = 'owner' AND m.status = 'active' AND m.user_id <> $2
+          AND NOT EXISTS (SELECT FROM privacy_requests p WHERE p.tenant_id = m.tenant_id AND p.user_id = m.user_id
+                                                           AND p.kind = 'erasure' AND p.status = 'running')
+        """,
+        tenant_id,
+        user_id,
+    )
+    return count

@@ -10,7 +10,7 @@ from chassis.db import Connection
 from contracts.errors import Conflict, NotFound
 from tenants import store
 from tenants.domain.doers import Doer
-from tenants.domain.members import MemberChange, changed_member, refuse_last_owner
+from tenants.domain.members import MemberChange, changed_member, refuse_erased, refuse_last_owner
 from tenants.domain.people import Membership, MemberStatus, User, UserStatus
 from tenants.domain.roles import Powers, refuse_platform_only, refuse_unknown
 from tenants.domain.terms import Terms
@@ -38,13 +38,15 @@ async def change_member(
     """The membership as stored. In a platform transaction; the person's row is locked before their membership.
 
     Raises NotFound for whoever is not in the tenant; Forbidden for a role or permissions beyond the caller's own,
-    before or after; Conflict for the last owner, for what is also another tenant's, and for an address that is taken;
-    Invalid for a role or a permission that there is none of.
+    before or after; Conflict for the last owner, for who was erased, for what is also another tenant's, and for an
+    address that is taken; Invalid for a role or a permission that there is none of.
     """
     await store.memberships.get_membership(conn, tenant_id, user_id)
     user = await store.users.lock_user(conn, user_id)
-    owners = await store.memberships.count_owners(conn, tenant_id)
+    await store.memberships.lock_owners(conn, tenant_id)
+    others = await store.memberships.count_other_owners(conn, tenant_id, user_id)
     before = await _held(conn, tenant_id, user_id)
+    refuse_erased(before)
     after = changed_member(before, change)
     roles = await find_roles(conn, tenant_id, *([after.role] if after.role != before.role else []))
     powers.refuse_role(before.role, {*roles.get(before.role, ()), *before.permissions})
@@ -52,7 +54,7 @@ async def change_member(
         refuse_unknown(after.permissions, [one.key for one in await store.roles.list_permissions(conn)])
         refuse_platform_only(after.permissions)
     powers.refuse_role(after.role, {*roles.get(after.role, ()), *after.permissions})
-    refuse_last_owner(before, after, owners)
+    refuse_last_owner(before, after, others)
     is_theirs = any(value is not UNSET for value in (change.email, change.password_hash, change.preferences))
     if is_theirs:
         await _refuse_shared(conn, user, powers)

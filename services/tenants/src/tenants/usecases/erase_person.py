@@ -45,7 +45,9 @@ async def erase_person(conn: Connection, request: ErasureRequested, *, now: date
         for one in await store.memberships.list_of_user(conn, request.user_id)
         if one.tenant_id != request.tenant_id and one.name != ERASED_NAME
     ]
-    if user is not None and not others and user.status is not UserStatus.ERASED:
+    # Who administers the platform is the operator's to say: no tenant ends that.
+    is_admin = user is not None and user.is_platform_admin
+    if user is not None and not others and not is_admin and user.status is not UserStatus.ERASED:
         current = await store.users.lock_user(conn, request.user_id)
         gone = msgspec.structs.replace(
             current,
@@ -69,6 +71,8 @@ async def erase_person(conn: Connection, request: ErasureRequested, *, now: date
     kept = ["audit log entries without what is personal (LGPD, art. 16, I: legal obligation)"]
     if others:
         kept.append("account: the person belongs to another tenant")
+    elif is_admin:
+        kept.append("account: the person administers the platform")
     event = DataErased(
         tenant_id=request.tenant_id,
         occurred_at=now,

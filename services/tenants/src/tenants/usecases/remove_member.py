@@ -28,13 +28,14 @@ async def remove_member(
     """
     await store.memberships.get_membership(conn, tenant_id, user_id)
     user = await store.users.lock_user(conn, user_id)
-    owners = await store.memberships.count_owners(conn, tenant_id)
+    await store.memberships.lock_owners(conn, tenant_id)
+    others = await store.memberships.count_other_owners(conn, tenant_id, user_id)
     before = await store.memberships.lock_membership(conn, tenant_id, user_id)
     if before is None:
         raise NotFound("no such user")
     roles = await find_roles(conn, tenant_id)
     powers.refuse_role(before.role, {*roles.get(before.role, ()), *before.permissions})
-    refuse_last_owner(before, None, owners)
+    refuse_last_owner(before, None, others)
     await store.memberships.delete_membership(conn, tenant_id, user_id)
     valid_from = new_valid_from(user, now)
     await store.users.update_user(

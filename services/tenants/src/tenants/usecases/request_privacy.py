@@ -7,11 +7,12 @@ from uuid import UUID
 from bus.outbox import tell
 from chassis.db import Connection
 from contracts.audit import AuditActor, AuditTarget
-from contracts.errors import Conflict
 from contracts.tenants import ErasureRequested, ExportRequested
 from tenants import store
 from tenants.domain.callers import Caller
 from tenants.domain.identifiers import new_id
+from tenants.domain.members import refuse_last_owner
+from tenants.domain.roles import Powers
 from tenants.domain.tokens import sha256_of
 from tenants.store.privacy import PrivacyRequest
 from tenants.usecases.tell_audit import tell_audit
@@ -23,17 +24,21 @@ async def request_privacy(
     user_id: UUID,
     kind: Literal["erasure", "export"],
     *,
+    powers: Powers,
     actor: AuditActor,
     caller: Caller,
     now: datetime,
 ) -> PrivacyRequest:
-    """The request, running: each service reports when its part is done. In the tenant's transaction.
+    """The request, running: each service reports when its part is done. In a platform transaction.
 
-    Raises NotFound for somebody who is not in the tenant, Conflict for the last owner: the tenant is closed first.
+    Raises NotFound for somebody who is not in the tenant, Forbidden where an owner is to be erased by somebody who is
+    none, Conflict for the last owner: the tenant is closed first.
     """
     member = await store.memberships.get_membership(conn, tenant_id, user_id)
-    if kind == "erasure" and member.role == "owner" and await store.memberships.count_owners(conn, tenant_id) <= 1:
-        raise Conflict("the last owner of a tenant cannot be erased", code="last_owner")
+    if kind == "erasure":
+        await store.memberships.lock_owners(conn, tenant_id)
+        powers.refuse_role(member.role, ())
+        refuse_last_owner(member, None, await store.memberships.count_other_owners(conn, tenant_id, user_id))
     request = PrivacyRequest(
         tenant_id=tenant_id,
         id=new_id(now),
