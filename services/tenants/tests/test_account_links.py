@@ -383,6 +383,7 @@ async def test_fifty_registrations_at_once_make_one_account(start: Any) -> None:
         ("/auth/register", {"email": "no address", "password": NEW, "name": "x"}),
         ("/auth/register", {"email": "a@example.com", "password": "short", "name": "x"}),
         ("/auth/register", {"email": "a@example.com", "password": NEW, "name": ""}),
+        ("/auth/register", {"email": "a@example.com", "password": NEW, "name": "Ana\r\nBcc: b@example.com"}),
         ("/auth/register", {"email": "a@example.com", "password": NEW}),
         ("/auth/register", {"email": "a@example.com", "password": NEW, "name": "x" * 201}),
         (FORGOT, {}),

@@ -37,6 +37,20 @@ async def invited(tenants: Any, staff: Staff, email: str = GUEST, **body: Any) -
     return token_in((await mails(tenants, "account_invitation"))[-1])
 
 
+async def test_no_name_that_is_stored_costs_a_mail(start: Any) -> None:
+    """Payments and imports bring names that no header of a mail can hold: the mailer refuses such a job for good."""
+    tenants = await start()
+    bad = "Acme\r\nBcc: x@example.com"
+    staff = await staff_of(tenants.db, await a_tenant(tenants.db, name=bad))
+    user = await a_user(tenants.db, GUEST, name="\x01Gil\u2028 Sá\t", preferences={"locale": "en\nUS"})
+    await invited(tenants, staff)
+    await public(tenants, "/auth/forgot-password", {"email": user.email})
+    [asked] = await mails(tenants, "account_invitation")
+    [reset] = await mails(tenants, "account_password_reset")
+    assert asked["variables"]["tenant_name"] == "Acme Bcc: x@example.com"
+    assert (reset["to"]["name"], reset["variables"]["name"], reset["locale"]) == ("Gil Sá", "Gil Sá", "en US")
+
+
 async def accept(tenants: Any, token: str, **body: Any) -> httpx.Response:
     return await public(tenants, "/invitations/accept", {"token": token} | body)
 
@@ -213,7 +227,12 @@ async def test_nobody_asks_for_more_than_they_have(start: Any) -> None:
     [one] = (await at_work(tenants, staff.owner, staff.tenant, "GET", path)).json()["data"]
     kept = await at_work(tenants, staff.admin, staff.tenant, "DELETE", f"{path}/{one['id']}")
     assert kept.status_code == 403
-    for body in ({"email": "x"}, {"email": GUEST, "tenant_id": str(uuid4())}, {"email": GUEST, "name": ""}):
+    for body in (
+        {"email": "x"},
+        {"email": GUEST, "tenant_id": str(uuid4())},
+        {"email": GUEST, "name": ""},
+        {"email": GUEST, "name": "A\tB"},
+    ):
         refused = await at_work(tenants, staff.owner, staff.tenant, "POST", path, json=body)
         assert refused.status_code == 422, body
 

@@ -60,6 +60,10 @@ async def test_a_tenant_that_cannot_be_is_refused_where_the_seed_looks_for_it(st
     wrong: list[dict[str, Any]] = [
         {"name": "X"},
         {"name": 7},
+        {"name": "Nova\r\nBcc: x@example.com"},
+        {"name": "Nova\n"},
+        {"name": "   "},
+        {"name": "Nova\u2028"},
         {"slug": ""},
         {"slug": "Nova"},
         {"slug": "nova/x"},

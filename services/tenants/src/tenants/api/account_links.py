@@ -13,6 +13,7 @@ from chassis.db import Database, platform_transaction
 from tenants.api.caller import caller_of
 from tenants.api.envelopes import Answer, Done
 from tenants.api.seed_errors import seed_errors
+from tenants.api.user_shapes import LINE
 from tenants.domain.sign_in import SignInTerms
 from tenants.passwords import Passwords
 from tenants.usecases.register_account import register_account
@@ -31,7 +32,7 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     email: Email
     password: NewPassword
-    name: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=LINE)]
     role: Any = None
     tenant_id: Any = msgspec.field(default=None, name="tenantId")
 

@@ -7,10 +7,11 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from tenants.api.user_shapes import LINE
 from tenants.domain.brand import PLATFORM_COLOR
 from tenants.domain.companies import Tenant, TenantStatus
 
-TenantName = Annotated[str, msgspec.Meta(min_length=2, max_length=120)]
+TenantName = Annotated[str, msgspec.Meta(min_length=2, max_length=120, pattern=LINE)]
 Slug = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9-]+$(?!\n)", min_length=1, max_length=63)]
 Domain = Annotated[
     str, msgspec.Meta(pattern=r"^(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}$(?!\n)")

@@ -11,7 +11,9 @@ from msgspec import UNSET, UnsetType
 from tenants.domain.members import GivenStatus
 from tenants.domain.people import Person, UserStatus
 
-PersonName = Annotated[str, msgspec.Meta(min_length=1, max_length=120)]
+#: A line of text with something to read in it: names stand in the headers of mails.
+LINE = r"^(?=\s*\S)[^\x00-\x1f\x7f-\x9f\u2028\u2029]+$(?!\n)"
+PersonName = Annotated[str, msgspec.Meta(min_length=1, max_length=120, pattern=LINE)]
 Email = Annotated[str, msgspec.Meta(min_length=3, max_length=254)]
 Password = Annotated[str, msgspec.Meta(min_length=1, max_length=1000)]
 Phone = Annotated[str, msgspec.Meta(max_length=40)]

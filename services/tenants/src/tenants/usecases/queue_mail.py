@@ -10,6 +10,7 @@ from bus.outbox import enqueue
 from chassis.db import Connection
 from contracts.mailer import MAIL_QUEUE, MailJob, MailRecipient
 from tenants import store
+from tenants.domain.emails import one_line
 
 
 async def queue_mail(
@@ -28,14 +29,16 @@ async def queue_mail(
     It is always the platform's mail, by its template and its server. A link in it opens an account that may belong to
     several tenants: by a tenant's own server or template, that tenant's administrator could read it. The body of one
     with a link is erased once the broker had it for a while (`erase_mailed_links`). In a platform transaction.
+
+    Names come from payments and imports too; one that no header can hold would cost its reader the mail.
     """
     if to is None:
         return False
     job = MailJob(
-        to=MailRecipient(email=to, name=name or None),
+        to=MailRecipient(email=to, name=one_line(name or "") or None),
         template=template,
-        variables=dict(variables),
-        locale=locale,
+        variables={key: one_line(value) if isinstance(value, str) else value for key, value in variables.items()},
+        locale=one_line(locale or "") or None,
         idempotency_key=key,
     )
     message_id = await enqueue(
