@@ -87,6 +87,23 @@ def test_refused(name: str, value: str) -> None:
         assert value not in repr(caught.value.__cause__)
 
 
+@pytest.mark.parametrize("name", ["DATABASE_URL", "AMQP_URL"])
+@pytest.mark.parametrize("mark", list("/?#[]"))
+def test_no_part_of_a_password_that_is_not_encoded_is_quoted(name: str, mark: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(
+            ServiceSettings,
+            GOOD | {name: f"{GOOD[name].split(':')[0]}://mailer:hunter22{mark}Ab9xQ2@host:5432/product"},
+        )
+    assert str(caught.value).startswith(f"refusing to start: {name} is refused: ")
+    assert "hunter22" not in str(caught.value)
+
+
+def test_a_short_value_does_not_blank_out_the_words_of_the_refusal() -> None:
+    with pytest.raises(SettingsError, match=r"SECRETS_KEY is refused: it is shorter than 32 bytes$"):
+        load(ServiceSettings, GOOD | {"SECRETS_KEY": "short"})
+
+
 def test_all_problems_at_once() -> None:
     with pytest.raises(SettingsError) as caught:
         load(ServiceSettings, {})

@@ -6,7 +6,7 @@ import hmac
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
@@ -18,6 +18,9 @@ _EXAMPLE = re.compile(
     r"|^(test|default|secret|password|qwerty|guest|admin|postgres|0123456789|1234567890|abcdefghij)",
     re.IGNORECASE,
 )
+
+
+_QUOTED = re.compile(r"'.*'", re.DOTALL)
 
 
 class SettingsError(Exception):
@@ -117,7 +120,8 @@ def load(settings: type[S], env: Mapping[str, str]) -> S:
         try:
             values[field.name] = _convert(raw, hints[field.name], local=local)
         except (ValueError, msgspec.ValidationError) as error:
-            problems.append(f"{variable} is refused: {str(error).replace(raw, '...')}")
+            # What others quote in their errors is a part of the value.
+            problems.append(f"{variable} is refused: " + _QUOTED.sub("'...'", str(error)))
     if problems:
         raise SettingsError(problems)
     try:
@@ -171,16 +175,26 @@ def check_secret(text: str) -> None:
         raise ValueError("it repeats too few characters")
 
 
-def _check_url(text: str, schemes: tuple[str, ...], *, path_needed: bool = False) -> None:
+def split_url(text: str) -> SplitResult:
+    """The parts of a URL whose host and port can be read. Raises ValueError in words that quote nothing of it."""
     if not text.isprintable() or " " in text:
         raise ValueError("it is not a URL")
-    parts = urlsplit(text)
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:  # Python's own text quotes what it took for the port, as a rule half of a password
+        raise ValueError("it is not a URL: is a / ? # [ or ] in its user or password not percent-encoded?") from None
+    if port == 0:
+        raise ValueError("its port is 0")
+    return parts
+
+
+def _check_url(text: str, schemes: tuple[str, ...], *, path_needed: bool = False) -> None:
+    parts = split_url(text)
     if parts.scheme not in schemes:
         raise ValueError(f"its scheme must be one of {', '.join(schemes)}")
     if not (parts.hostname or "host=" in parts.query):
         raise ValueError("it names no host")
-    if parts.port == 0:  # reading `port` also raises ValueError when it is no number
-        raise ValueError("its port is 0")
     if path_needed and len(parts.path) < 2:
         raise ValueError("it names no database")
 

@@ -2,7 +2,7 @@
 
 from urllib.parse import unquote, urlsplit
 
-from chassis.settings import SecretUrl, ServiceSettings
+from chassis.settings import SecretUrl, ServiceSettings, split_url
 from contracts.errors import Invalid
 from mailer.domain.addresses import Address, parse_recipient
 from mailer.smtp import SmtpServer
@@ -14,8 +14,8 @@ class SmtpUrl(SecretUrl):
     """`smtp://[user:password@]host[:port]` (STARTTLS where it is offered), or `smtps://` (TLS from the first byte)."""
 
     def __init__(self, value: str) -> None:
-        parts = urlsplit(value)
-        if parts.scheme not in ("smtp", "smtps") or not parts.hostname or parts.port == 0:
+        parts = split_url(value)
+        if parts.scheme not in ("smtp", "smtps") or not parts.hostname:
             raise ValueError("it is not smtp://host:port or smtps://host:port")
         super().__init__(value)
 
