@@ -118,3 +118,18 @@ async def test_a_taken_port_is_an_error_that_names_it(layout: Layout, amqp_url: 
     server.close()
     assert process.returncode == 1
     assert output.startswith(f"make run: PORT {port} is taken")
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://owner:hunter22/x@127.0.0.1/product", "postgresql://owner:hunter22@127.0.0.1:1/x"]
+)
+async def test_a_database_url_that_leads_nowhere_is_one_line_without_its_password(
+    layout: Layout, amqp_url: str, url: str
+) -> None:
+    process = await _start(layout, {"PORT": str(free_port()), "AMQP_URL": amqp_url, "DATABASE_URL": url})
+    output = (await process.communicate())[0].decode()
+    assert process.returncode == 1
+    [refusal] = [line for line in output.splitlines() if not line.startswith("[")]
+    assert refusal.startswith("make run: ")
+    assert "DATABASE_URL" in refusal
+    assert "hunter22" not in output

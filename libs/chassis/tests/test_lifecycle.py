@@ -59,6 +59,7 @@ async def test_an_event_goes_round_in_one_trace(
         "DATABASE_URL": f"postgresql://{db._url.split('://', 1)[1]}",
         "DB_ROLE_SECRET": db._secret.reveal(),
         "AMQP_URL": amqp_url,
+        "ENVIRONMENT": "local",  # the broker that a test is given may have an example for a password
     }
     assert await asyncio.to_thread(main, ["dlq", "sample", "list"], env) == 0
     letter = json.loads(capsys.readouterr().out.splitlines()[-1])
@@ -76,6 +77,16 @@ async def test_an_event_goes_round_in_one_trace(
     with pytest.raises(SystemExit):
         main(["dlq", "sample", "discard", "--limit", "5", "--reason", ""], env)
     assert "or --all" in capsys.readouterr().err
+    for bad in (["show"], ["list", "--since", "99999999d"], ["list", "--limit", "-1"], ["replay", "--rate", "nan"]):
+        with pytest.raises(SystemExit, match="2"):
+            main(["dlq", "sample", *bad], env)
+    capsys.readouterr()
+    torn = env | {"DATABASE_URL": "postgresql://owner:hunter22/x@db/product"}
+    for command in (["migrate", "sample"], ["dlq", "sample", "list"]):
+        assert await asyncio.to_thread(main, command, torn) == 2
+    refusal = capsys.readouterr()
+    assert "DATABASE_URL is refused" in refusal.err
+    assert "hunter22" not in refusal.err + refusal.out
     assert await asyncio.to_thread(main, ["dlq", "sample", "discard", "--queue", "another"], env) == 0
     assert await db.platform.fetchval("SELECT count(*) FROM dead_letters WHERE resolution IS NULL") == 1
     assert await asyncio.to_thread(main, ["dlq", "sample", "discard", "--all", "--actor", "ana"], env) == 0

@@ -7,11 +7,13 @@ import sys
 import time
 from collections.abc import Mapping
 
+import asyncpg
 import httpx
+import msgspec
 import uvloop
 
 from chassis.migrate import MigrationError, migrate
-from chassis.settings import Secret, SettingsError
+from chassis.settings import DatabaseUrl, Secret, SecretUrl, SettingsError, load
 from runner.demo_data import seed, sign_ins
 from runner.demo_owner import demo_owner
 from runner.env_file import write_env
@@ -27,6 +29,13 @@ from testkit.embedded.process import LOOPBACK, EmbeddedError
 _BEGAN = time.monotonic()
 _STOP_WITHIN_S = 40.0
 _UNWIND_WITHIN_S = 60.0
+
+
+class _Given(msgspec.Struct, frozen=True, kw_only=True):
+    """What replaces an embedded part: read before anything is started, so that a slip is told in one line."""
+
+    database_url: DatabaseUrl | None = None
+    amqp_url: SecretUrl | None = None
 
 
 def say(text: str) -> None:
@@ -59,11 +68,16 @@ async def run(layout: Layout, env: Mapping[str, str]) -> int:
 
 
 async def _run(layout: Layout, env: Mapping[str, str], stop: asyncio.Event, serving: asyncio.Event) -> int:
+    load(_Given, {**env, "ENVIRONMENT": "local"})
     port = gateway_port(env)
     secrets = local_secrets(layout.secrets_env, env)
     async with parts(layout, env, say) as stands, providers(env, port, say) as provided:
         for service in layout.services():
-            for name in await migrate(stands.database_url, package_of(service), Secret(secrets["DB_ROLE_SECRET"])):
+            try:
+                applied = await migrate(stands.database_url, package_of(service), Secret(secrets["DB_ROLE_SECRET"]))
+            except (asyncpg.PostgresError, OSError) as error:
+                raise LocalError(f"DATABASE_URL: the database cannot be migrated for {service}: {error}") from error
+            for name in applied:
                 say(f"{service}: applied {name}")
         served = programs(layout.services(), stands, secrets, port, {**env, **provided})
         announcing: list[asyncio.Task[None]] = []

@@ -7,9 +7,9 @@ import importlib
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import asyncpg
@@ -20,14 +20,30 @@ from bus.connection import Broker
 from chassis.db import Database
 from chassis.migrate import MigrationError, migrate
 from chassis.serve import serve_all, served
-from chassis.settings import Secret, SettingsError
+from chassis.settings import DatabaseUrl, Secret, SecretUrl, SettingsError, load
 from contracts.errors import ServiceError
+
+
+class _Reach(msgspec.Struct, frozen=True, kw_only=True):
+    """What the commands need that are not a service: the database, as its owner or as the service's roles."""
+
+    database_url: DatabaseUrl
+    db_role_secret: Secret
+
+
+class _BrokerReach(msgspec.Struct, frozen=True, kw_only=True):
+    amqp_url: SecretUrl
+
+
+N = TypeVar("N", int, float)
 
 
 def main(arguments: Sequence[str], env: Mapping[str, str] = os.environ) -> int:
     """Runs one command and answers its exit code: 0, or 2 when it was refused."""
     parser = _parser()
     options = parser.parse_args(arguments)
+    if options.command == "dlq" and options.action == "show" and not options.ids:
+        parser.error("say which dead letters to show: their ids, as `list` prints them")
     if options.command == "dlq" and options.action == "discard" and not (options.all or _is_narrowed(options)):
         parser.error("say which dead letters to discard (ids, --queue, --type, --tenant, --reason, --since), or --all")
     try:
@@ -35,8 +51,8 @@ def main(arguments: Sequence[str], env: Mapping[str, str] = os.environ) -> int:
             case "serve":
                 return serve_all([(_build(options.package), env)])
             case "migrate":
-                secret = Secret(_needed(env, "DB_ROLE_SECRET"))
-                for name in asyncio.run(migrate(_needed(env, "DATABASE_URL"), options.package, secret)):
+                reach = load(_Reach, env)
+                for name in asyncio.run(migrate(reach.database_url, options.package, reach.db_role_secret)):
                     _say({"applied": name})
             case "openapi":
                 describe = served(_build(options.package)(env)).openapi
@@ -51,10 +67,23 @@ def main(arguments: Sequence[str], env: Mapping[str, str] = os.environ) -> int:
 
 def since(text: str) -> datetime:
     """An instant: ISO 8601, or so long ago as `90s`, `15m`, `2h` or `3d`. Raises ValueError."""
-    if ago := re.fullmatch(r"(\d+)([smhd])", text):
-        return datetime.now(UTC) - int(ago[1]) * timedelta(seconds={"s": 1, "m": 60, "h": 3600, "d": 86400}[ago[2]])
+    if ago := re.fullmatch(r"(\d{1,9})([smhd])", text):
+        try:
+            return datetime.now(UTC) - int(ago[1]) * timedelta(seconds={"s": 1, "m": 60, "h": 3600, "d": 86400}[ago[2]])
+        except OverflowError:
+            raise ValueError("before the calendar begins") from None
     instant = datetime.fromisoformat(text)
     return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
+
+
+def _above_nought(kind: type[N]) -> Callable[[str], N]:
+    def number(text: str) -> N:
+        value = kind(text)
+        if not 0 < value < 2**31:  # false for NaN too
+            raise ValueError(text)
+        return value
+
+    return number
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -79,8 +108,8 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--queue")
             command.add_argument("--reason", help="a part of the reason")
             command.add_argument("--all", action="store_true", help="discard whichever are open, up to --limit")
-            command.add_argument("--limit", type=int, default=1000)
-            command.add_argument("--rate", type=float, help="messages a second")
+            command.add_argument("--limit", type=_above_nought(int), default=1000)
+            command.add_argument("--rate", type=_above_nought(float), help="messages a second")
             command.add_argument("--dry-run", action="store_true")
             command.add_argument("--actor", help="who does it, for the audit columns; this user by default")
     return parser
@@ -94,7 +123,8 @@ _DLQ_ACTIONS = ("list", "show", "replay", "discard")
 
 
 async def _look_after(options: argparse.Namespace, env: Mapping[str, str]) -> None:
-    db = Database(_needed(env, "DATABASE_URL"), options.package, Secret(_needed(env, "DB_ROLE_SECRET")), size=2)
+    reach = load(_Reach, env)
+    db = Database(reach.database_url, options.package, reach.db_role_secret, size=2)
     await db.open()
     try:
         if options.command == "outbox":
@@ -133,7 +163,7 @@ async def _dead_letters(options: argparse.Namespace, db: Database, env: Mapping[
             for letter_id in await dead_letters.discard(connection, selection, actor=actor):
                 _say({"discarded": letter_id})
         else:
-            broker = Broker(_needed(env, "AMQP_URL"), name="dlq")
+            broker = Broker(load(_BrokerReach, env).amqp_url.reveal(), name="dlq")
             await broker.start()
             try:
                 _say(await dead_letters.replay(connection, broker, selection, actor=actor, rate_per_s=options.rate))
@@ -143,12 +173,6 @@ async def _dead_letters(options: argparse.Namespace, db: Database, env: Mapping[
 
 def _build(package: str) -> Any:
     return importlib.import_module(f"{package}.app").build
-
-
-def _needed(env: Mapping[str, str], variable: str) -> str:
-    if not env.get(variable):
-        raise SettingsError([f"{variable} is missing"])
-    return env[variable]
 
 
 def _say(value: object) -> None:
