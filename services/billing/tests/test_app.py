@@ -21,6 +21,8 @@ async def test_it_becomes_ready(start: Any) -> None:
         ({"STRIPE_SECRET_KEY": "sk_test_a1b2c3d4e5f6g7h8i9j0k1l2m3n4"}, "STRIPE_WEBHOOK_SECRET"),
         ({"ASAAS_API_KEY": "aact_a1b2c3d4e5f6g7h8i9j0k1l2m3n4o5"}, "ASAAS_WEBHOOK_TOKEN"),
         ({"DUNNING_DAYS": "7,3"}, "DUNNING_DAYS"),
+        ({"REFUND_ALERT_DAYS": "0"}, "REFUND_ALERT_DAYS"),
+        ({"ASAAS_API_KEY": "aact_a1b2c3d4e5f6g7h8i9j0k1l2m3n4o5", "ASAAS_WEBHOOK_TOKEN": " , "}, "ASAAS_WEBHOOK_TOKEN"),
         ({"PUBLIC_URL": "ftp://x"}, "PUBLIC_URL"),
     ],
 )

@@ -19,10 +19,14 @@ from billing.domain.orders import OrderStatus
 from billing.domain.provider_accounts import AccountChange, Environment
 from billing.domain.provider_events import EventSource, NewProviderEvent
 from billing.domain.providers import Notice, PaymentStatus, Provider
+from billing.domain.refunds import RefundStatus
+from billing.usecases.announce_overdue_refunds import announce_overdue_refunds
 from billing.usecases.announce_reviews import announce_reviews
 from billing.usecases.close_open_calls import close_open_calls
 from billing.usecases.plan_customer import plan_customer
 from billing.usecases.poll_pending_payments import poll_pending_payments
+from billing.usecases.reconcile_providers import reconcile_providers
+from billing.usecases.refund_payment import refund_payment
 from billing.usecases.request_refund import request_refund
 from billing.usecases.run_each import run_each
 from billing.usecases.run_schedules import Job, Schedule, _run_due, run_schedules
@@ -35,6 +39,7 @@ from contracts.audit import AuditActor, Doer
 from testkit.fake_http import Fault
 from testkit.service import until
 
+from .records import a_refund
 from .shop import Shop, a_shop
 from .test_renewals import after, owed, own_cycle, renew
 from .test_run_dunning import outbox
@@ -43,6 +48,7 @@ SCHEDULE = Schedule(
     every_s=0.05,
     reconcile_every_s=3600,
     trial_notice_days=3,
+    refund_alert_days=5,
     dunning=DunningPolicy(),
     charges=ChargeOptions("https://shop.example", nexus_events=False),
     admin_email=None,
@@ -157,7 +163,7 @@ async def test_two_schedulers_do_everything_once(shop: Shop, box: SecretBox) -> 
         names = {row["name"] for row in await conn.fetch("SELECT name FROM schedules")}
     assert names == {
         *("pending_payments", "order_expiry", "renewals", "dunning", "trial_ends", "open_calls", "stalls", "reviews"),
-        "reconcile",
+        *("overdue_refunds", "reconcile"),
     }
 
 
@@ -357,12 +363,115 @@ async def test_the_administrator_is_told_of_each_matter_under_review_once(shop: 
     await poll_pending_payments(shop.db, shop.accounts, clock=after(hours=1))
     assert await announce() == {"review": 2, "told": 1}
     assert await announce() == {"review": 2, "told": 0}
-    mails = [mail for mail in await outbox(shop.db, "mail_queue") if mail["template"] == "billing_stalled"]
+    mails = [mail for mail in await outbox(shop.db, "mail_queue") if mail["template"] == "admin_alert"]
     assert [mail["to"]["email"] for mail in mails] == ["ops@example.com"] * 2
-    assert [(mail["variables"]["count"], mail["variables"]["provider"]) for mail in mails] == [(1, "pagbank")] * 2
-    reasons = [f"{cents} came in where 24700 was asked for" for cents in (1, 2)]
-    assert [mail["variables"]["reason"] for mail in mails] == reasons
+    assert {mail["variables"]["title"] for mail in mails} == {"Pagamentos em revisão: 1"}
+    first, second = (mail["variables"]["message"] for mail in mails)
+    assert "/billing/events/" in first
+    assert f"(pagbank, tenant {told.tenant_id}): 1 came in where 24700 was asked for" in first
+    assert f"/payments/{polled.id} (pagbank, tenant {polled.tenant_id}): 2 came in where 24700" in second
     assert len({mail["idempotency_key"] for mail in mails}) == 2
+
+
+async def test_a_refund_that_never_ends_is_told_once_and_asked_after_all_the_same(shop: Shop) -> None:
+    order = await shop.sell(provider=Provider.ASAAS)
+    [external_id] = [one["id"] for one in shop.asaas.world.payments.values()]
+    shop.asaas.pay(external_id)
+    await shop.deliver_asaas("PAYMENT_RECEIVED", external_id)
+    [payment] = (await shop.rows(order)).payments
+    shop.asaas.world.refunds_wait = True
+    by = Doer(actor=AuditActor(type="user", id="u"))
+    async with transaction(shop.db, order.tenant_id) as conn:
+        refund = await request_refund(
+            conn, order.tenant_id, payment.id, amount_cents=700, reason=None, is_keyed=True, may_refund_sales=True,
+            by=by, now=utc_now(),
+        )  # fmt: skip
+    await refund_payment(shop.db, order.tenant_id, refund.id, accounts=shop.accounts, clock=utc_now)
+
+    def announce(days: float, email: str | None = "ops@example.com") -> Awaitable[dict[str, int]]:
+        return announce_overdue_refunds(shop.db, alert_days=5, admin_email=email, clock=after(days=days))
+
+    async def stands() -> tuple[str, bool]:
+        async with transaction(shop.db, order.tenant_id) as conn:
+            [row] = await store.refunds.list_refunds(conn, order.tenant_id, payment.id)
+        return row.status.value, row.overdue_at is not None
+
+    assert await announce(4.9) == {"overdue": 0}
+    assert await stands() == ("pending", False)
+    counts = await asyncio.gather(*(announce(5.1) for _ in range(3)))
+    assert sorted(count["overdue"] for count in counts) == [0, 0, 1]
+    assert await announce(90) == {"overdue": 0}
+    assert await stands() == ("pending", True)
+    assert (await shop.timeline(order)).count("refund_overdue") == 1
+    [mail] = [mail for mail in await outbox(shop.db, "mail_queue") if mail["template"] == "admin_alert"]
+    assert (mail["to"]["email"], mail["variables"]["title"]) == ("ops@example.com", "Reembolsos sem resposta: 1")
+    for part in (str(payment.id), str(order.tenant_id), "asaas", "700 centavos BRL"):
+        assert part in mail["variables"]["message"]
+    shop.asaas.finish_refunds(external_id)
+    await reconcile_providers(shop.db, shop.accounts, clock=utc_now)
+    async with platform_transaction(shop.db) as conn:
+        found = [row["id"] for row in await conn.fetch("SELECT id FROM provider_events WHERE status = 'received'")]
+    for event_id in found:
+        await shop.deal_with(event_id)
+    assert await stands() == ("done", True)
+
+
+@pytest.mark.parametrize(
+    ("status", "is_told"), [("requested", True), ("pending", True), ("done", False), ("failed", False)]
+)
+async def test_only_a_refund_that_has_not_ended_is_told_of(shop: Shop, status: str, is_told: bool) -> None:
+    payment = await shop.charge(Provider.PAGBANK)
+    async with transaction(shop.db, payment.tenant_id) as conn:
+        await a_refund(conn, payment, status=RefundStatus(status), now=utc_now())
+    found = await announce_overdue_refunds(shop.db, alert_days=1, admin_email=None, clock=after(days=2))
+    assert found == {"overdue": int(is_told)}
+    assert await outbox(shop.db, "mail_queue") == []
+
+
+async def test_a_mail_of_many_matters_names_the_first_and_counts_the_rest(shop: Shop) -> None:
+    payment = await shop.charge(Provider.PAGBANK)
+    async with transaction(shop.db, payment.tenant_id) as conn:
+        for _ in range(23):
+            await a_refund(conn, payment, status=RefundStatus.PENDING, amount_cents=1, now=utc_now())
+    await announce_overdue_refunds(shop.db, alert_days=1, admin_email="ops@example.com", clock=after(days=2))
+    [mail] = await outbox(shop.db, "mail_queue")
+    assert mail["variables"]["title"] == "Reembolsos sem resposta: 23"
+    assert mail["variables"]["message"].count(str(payment.id)) == 20
+    assert mail["variables"]["message"].endswith("; e mais 3.")
+
+
+async def test_a_payment_restored_at_asaas_after_its_invoice_was_voided_is_told_of_and_goes_back(
+    start: Any, shop: Shop
+) -> None:
+    """The payer pays what nobody owes: the administrator hears of it, and gives it back over the API."""
+    billing = await start(
+        ROLE="api",
+        ASAAS_API_KEY=shop.asaas.api_key,
+        ASAAS_WEBHOOK_TOKEN="asaas-token-of-the-tests-that-is-long",
+        ASAAS_API_BASE=shop.asaas.url,
+    )
+    shop.db = billing.db
+    payment = await shop.charge(Provider.ASAAS)
+    tenant, external_id = payment.tenant_id, str(payment.external_id)
+    void = await billing.call("POST", f"/invoices/{payment.invoice_id}/void", tenant, kind="platform_admin")
+    assert (void.status_code, void.json()["status"]) == (200, "void"), void.text
+    shop.asaas.restore(external_id)
+    assert (await shop.deliver_asaas("PAYMENT_RESTORED", external_id)).status == "processed"
+    shop.asaas.pay(external_id)
+    assert (await shop.deliver_asaas("PAYMENT_RECEIVED", external_id)).status == "review"
+    await announce_reviews(shop.db, admin_email="ops@example.com", clock=utc_now)
+    [mail] = await outbox(shop.db, "mail_queue")
+    message = mail["variables"]["message"]
+    assert f"tenant {tenant}): the invoice had been voided" in message
+    [path] = [word for word in message.split() if word.startswith("/billing/events/")]
+    event = (await billing.call("GET", path, None, kind="platform_admin")).json()
+    assert (event["tenant_id"], event["object_external_id"]) == (str(tenant), external_id)
+    [shown] = (await billing.call("GET", "/payments", tenant)).json()["data"]
+    assert (shown["id"], shown["review_reason"]) == (str(payment.id), "the invoice had been voided")
+    given = await billing.call("POST", f"/payments/{payment.id}/refund", tenant, kind="platform_admin", json={})
+    assert (given.status_code, given.json()["status"], given.json()["amount_cents"]) == (201, "done", 24700), given.text
+    assert shop.asaas.payment(external_id)["status"] == "REFUNDED"
+    assert await billing.told("billing.payment.received.v1") == [], "it never was anybody's revenue"
 
 
 async def _dies(*_: Any, **__: Any) -> None:

@@ -43,6 +43,7 @@ class Settings(ServiceSettings, frozen=True, kw_only=True):
 
     dunning_days: tuple[int, ...] = (0, 3, 7)
     trial_notice_days: int = 3
+    refund_alert_days: int = 5
     reconcile_every_s: float = 3600.0
     schedule_every_s: float = 30.0
 
@@ -62,6 +63,8 @@ class Settings(ServiceSettings, frozen=True, kw_only=True):
                 raise ValueError(f"{name} is missing: without it anybody could say that a payment was made")
         if list(self.dunning_days) != sorted(set(self.dunning_days)) or not self.dunning_days:
             raise ValueError("DUNNING_DAYS must be days in rising order, as in 0,3,7")
+        if self.refund_alert_days < 1:
+            raise ValueError("REFUND_ALERT_DAYS must be 1 or more: providers need a day to pay back")
         for name, url in (
             ("PUBLIC_URL", self.public_url),
             ("CHECKOUT_SUCCESS_URL", self.checkout_success_url),
@@ -110,6 +113,7 @@ class Settings(ServiceSettings, frozen=True, kw_only=True):
             every_s=self.schedule_every_s,
             reconcile_every_s=self.reconcile_every_s,
             trial_notice_days=self.trial_notice_days,
+            refund_alert_days=self.refund_alert_days,
             dunning=self.dunning,
             charges=self.charges,
             admin_email=self.admin_email,

@@ -98,6 +98,10 @@ class FakeAsaas:
         """Its due day has passed."""
         self.world.overdue(payment_id)
 
+    def restore(self, payment_id: str) -> None:
+        """Somebody restores a removed payment in Asaas' own interface."""
+        self.world.restore_payment(payment_id)
+
     def refund(self, payment_id: str, amount_cents: int | None = None, description: str | None = None) -> None:
         """Somebody refunds it in Asaas' own interface."""
         reversals.refund(self.world, payment_id, amount_cents, description)

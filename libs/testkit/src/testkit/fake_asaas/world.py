@@ -177,6 +177,14 @@ class World:
         payment["deleted"] = True
         self.emit("PAYMENT_DELETED", "payment", payment)
 
+    def restore_payment(self, payment_id: str) -> None:
+        """A removed one is due again, as the seller can have it in Asaas' own pages."""
+        payment = self.payment(payment_id)
+        if not payment["deleted"]:
+            raise refused("A cobrança não foi removida.")
+        payment["deleted"] = False
+        self.emit("PAYMENT_RESTORED", "payment", payment)
+
     def remove_subscription(self, subscription_id: str) -> None:
         """Ended, with the payments that are still due."""
         subscription = self.subscription(subscription_id)

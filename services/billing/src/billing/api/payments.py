@@ -64,7 +64,10 @@ class PaymentView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RefundView(msgspec.Struct, frozen=True, kw_only=True):
-    """A refund. `requested`: the provider's answer is not known yet; the same request again goes on from there."""
+    """A refund. `requested`: the provider's answer is not known yet; the same request again goes on from there.
+
+    `overdue_at`: it has taken so long that the platform's administrator was told.
+    """
 
     id: UUID
     payment_id: UUID
@@ -75,6 +78,7 @@ class RefundView(msgspec.Struct, frozen=True, kw_only=True):
     requested_by: str
     created_at: datetime
     updated_at: datetime
+    overdue_at: datetime | None
 
 
 class PaymentDetail(PaymentView, frozen=True, kw_only=True):

@@ -66,9 +66,11 @@ class ProviderEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReviewMatter(msgspec.Struct, frozen=True):
-    """What a person has to look at: an event or a payment, since when, and why."""
+    """What a person has to look at: an event or a payment, whose, where it is shown, since when, and why."""
 
     id: UUID
+    tenant_id: UUID | None
+    path: str
     provider: str
     reason: str
     at: datetime

@@ -32,7 +32,7 @@ _REFUNDABLE: Final = (PaymentStatus.PAID, PaymentStatus.PARTIALLY_REFUNDED, Paym
 
 
 class Refund(msgspec.Struct, frozen=True, kw_only=True):
-    """One row of refunds."""
+    """One row of refunds. `overdue_at`: when somebody was told that nothing comes of it."""
 
     id: UUID
     tenant_id: UUID
@@ -44,6 +44,7 @@ class Refund(msgspec.Struct, frozen=True, kw_only=True):
     requested_by: str
     created_at: datetime
     updated_at: datetime
+    overdue_at: datetime | None = None
 
     @property
     def key(self) -> str:

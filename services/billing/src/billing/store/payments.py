@@ -213,7 +213,8 @@ async def list_for_review(conn: Connection, *, since: datetime, limit: int) -> l
     transaction."""
     rows = await conn.fetch(
         """
-        SELECT id, provider, review_reason AS reason, updated_at AS at FROM payments p
+        SELECT id, tenant_id, '/payments/' || id AS path, provider, review_reason AS reason, updated_at AS at
+        FROM payments p
         WHERE review_reason IS NOT NULL AND updated_at >= $1 AND NOT EXISTS (
               SELECT 1 FROM provider_events e
               WHERE e.status = 'review' AND e.provider = p.provider AND e.account_id = p.account_id

@@ -171,7 +171,9 @@ async def list_for_review(conn: Connection, *, since: datetime, limit: int) -> l
     """Events since then that a person has to look at, the oldest first."""
     rows = await conn.fetch(
         """
-        SELECT id, provider, COALESCE(reason, '') AS reason, received_at AS at FROM provider_events
+        SELECT id, tenant_id, '/billing/events/' || id AS path, provider, COALESCE(reason, '') AS reason,
+               received_at AS at
+        FROM provider_events
         WHERE status = 'review' AND received_at >= $1 ORDER BY received_at, id LIMIT $2
         """,
         since,

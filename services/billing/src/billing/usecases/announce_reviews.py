@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Final
 
 from billing import store
-from billing.usecases.queue_mail import queue_mail
+from billing.usecases.alert_admin import alert_admin
 from bus.inbox import first_times
 from chassis.clock import Clock
 from chassis.db import Database, platform_transaction
@@ -32,18 +32,13 @@ async def announce_reviews(db: Database, *, admin_email: str | None, clock: Cloc
         fresh = [matter for matter in waiting if matter.id in unseen]
         if fresh:
             oldest = min(fresh, key=lambda matter: matter.at)
-            await queue_mail(
+            await alert_admin(
                 conn,
-                "billing_stalled",
-                admin_email,
-                {
-                    "count": len(fresh),
-                    "oldest_minutes": max(0, int((now - oldest.at).total_seconds() // 60)),
-                    "provider": oldest.provider,
-                    "reason": oldest.reason,
-                },
-                tenant_id=None,
+                "under_review",
+                [f"{matter.path} ({matter.provider}, tenant {matter.tenant_id}): {matter.reason}" for matter in fresh],
+                to=admin_email,
                 about=oldest.id,
                 key=f"billing-review-{oldest.id}-{len(fresh)}",
+                now=now,
             )
     return {"review": len(waiting), "told": len(fresh)}

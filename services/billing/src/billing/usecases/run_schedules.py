@@ -12,6 +12,7 @@ from billing.accounts import Accounts
 from billing.domain.charging import ChargeOptions
 from billing.domain.dunning import DunningPolicy
 from billing.n8n_api import N8nApi
+from billing.usecases.announce_overdue_refunds import announce_overdue_refunds
 from billing.usecases.announce_reviews import announce_reviews
 from billing.usecases.announce_trial_ends import announce_trial_ends
 from billing.usecases.close_open_calls import close_open_calls
@@ -36,6 +37,7 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
     every_s: float
     reconcile_every_s: float
     trial_notice_days: int
+    refund_alert_days: int
     dunning: DunningPolicy
     charges: ChargeOptions
     admin_email: str | None
@@ -139,6 +141,9 @@ def _jobs(
         "trial_ends": lambda: announce_trial_ends(db, notice_days=schedule.trial_notice_days, clock=clock),
         "open_calls": lambda: close_open_calls(db, accounts, box=box, nexus_events=options.nexus_events, clock=clock),
         "stalls": lambda: watch_stalls(db, admin_email=schedule.admin_email, clock=clock),
+        "overdue_refunds": lambda: announce_overdue_refunds(
+            db, alert_days=schedule.refund_alert_days, admin_email=schedule.admin_email, clock=clock
+        ),
         "reviews": lambda: announce_reviews(db, admin_email=schedule.admin_email, clock=clock),
     }
     if n8n is not None:
