@@ -46,8 +46,8 @@ async def test_no_name_that_is_stored_costs_a_mail(start: Any) -> None:
     await invited(tenants, staff)
     await public(tenants, "/auth/forgot-password", {"email": user.email})
     [asked] = await mails(tenants, "account_invitation")
-    [reset] = await mails(tenants, "account_password_reset")
-    assert asked["variables"]["tenant_name"] == "Acme Bcc: x@example.com"
+    [reset] = await mails(tenants, "account_reset")
+    assert asked["variables"]["brand_name"] == "Acme Bcc: x@example.com"
     assert (reset["to"]["name"], reset["variables"]["name"], reset["locale"]) == ("Gil Sá", "Gil Sá", "en US")
 
 
