@@ -4,10 +4,13 @@ import asyncio
 from typing import Any
 from uuid import uuid4
 
+import msgspec
+
 from chassis.db import platform_transaction
 from contracts.tenancy import PLATFORM_TENANT_ID
 from tenants import store
 from tenants.domain.people import MemberStatus
+from tenants.usecases.find_roles import find_roles
 
 from .people import admin_of_platform, at_work, staff_of
 from .sign_in_records import a_member, a_tenant, a_user
@@ -144,6 +147,24 @@ async def test_a_default_is_the_platforms(start: Any) -> None:
     owner = next(role for role in listed if role["name"] == "owner")
     described = await admin_of_platform(tenants, "PATCH", f"/roles/{owner['id']}", json={"description": "All"})
     assert described.status_code == 200
+
+
+async def test_nor_does_one_go_while_it_is_given_to_somebody(start: Any) -> None:
+    """Whoever had it then would get what the next role of that name allows."""
+    tenants = await start()
+    staff = await staff_of(tenants.db, await a_tenant(tenants.db))
+    body = {"name": "receptionist", "permissions": ["leads:read"]}
+    made = (await at_work(tenants, staff.owner, staff.tenant, "POST", "/roles", json=body)).json()
+    async with platform_transaction(tenants.db) as conn:
+        await find_roles(conn, staff.tenant.tenant_id, "receptionist")
+        removing = asyncio.create_task(at_work(tenants, staff.owner, staff.tenant, "DELETE", f"/roles/{made['id']}"))
+        await asyncio.sleep(0.3)
+        assert not removing.done(), "it waits for what is being decided by the role"
+        clerk = await store.memberships.get_membership(conn, staff.tenant.tenant_id, staff.clerk.id)
+        given = msgspec.structs.replace(clerk, role="receptionist")
+        await store.memberships.update_membership(conn, staff.tenant.tenant_id, given)
+    used = await removing
+    assert (used.status_code, used.json()["code"]) == (409, "role_in_use")
 
 
 async def test_a_role_that_somebody_has_stays(start: Any) -> None:

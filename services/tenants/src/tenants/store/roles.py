@@ -67,6 +67,11 @@ async def lock_roles(conn: Connection, tenant_id: UUID) -> None:
     await conn.execute("SELECT pg_advisory_xact_lock(hashtextextended('roles ' || $1::text, 0))", str(tenant_id))
 
 
+async def share_roles(conn: Connection, tenant_id: UUID) -> None:
+    """Keeps the tenant's roles as they are until the transaction ends; others may do so at the same time."""
+    await conn.execute("SELECT pg_advisory_xact_lock_shared(hashtextextended('roles ' || $1::text, 0))", str(tenant_id))
+
+
 async def list_all_roles(conn: Connection) -> list[Role]:
     """Every tenant's. For a platform transaction."""
     return read_all(
