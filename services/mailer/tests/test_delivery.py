@@ -256,6 +256,36 @@ async def test_what_cannot_be_rendered_fails_with_its_reason(start: Start) -> No
         assert not server.accepted
 
 
+async def test_no_address_and_no_secret_is_told_by_a_reason(start: Start) -> None:
+    """Servers quote the recipient and what they dislike in a mail; a missing name may be a value of the data."""
+    secret = {"to": "canary-7@example.com", "template": "secretive", "variables": {"link": "https://x.test/canary-8"}}
+    async with scripted_smtp(
+        at({Phase.BODY: Reply(554, "5.7.1 <Canary-7@example.com>: https://x.test/CANARY-8 is listed")})
+    ) as server:
+        mailer = await start(SMTP_URL=server.url)
+        for slug, body in (("secretive", "{{ link }}"), ("indexed", "{{ link }} {{ prices[link] }}")):
+            declared = ["link:secret", "prices"] if slug == "indexed" else ["link:secret"]
+            new = {"slug": slug, "subject": "s", "body_html": body, "variables": declared}
+            answer = await mailer.call("POST", "/email-templates", None, kind="platform_admin", json=new)
+            assert answer.status_code == 201, answer.text
+        await mailer.publish(secret)
+        await mailer.publish(
+            {**secret, "template": "indexed", "variables": {"link": "https://x.test/canary-8", "prices": {}}}
+        )
+
+        async def ended() -> bool:
+            return await status_of(mailer) == ["bounced", "failed"]
+
+        await until(ended)
+        logged = await log_of(mailer)
+        assert sorted(mail["reason"] for mail in logged) == [
+            "554 5.7.1 <********>: ******** is listed",
+            "missing variables: ********",
+        ]
+        told = str(await events_of(mailer)) + str([mail["reason"] for mail in logged])
+        assert "canary" not in told.lower()
+
+
 async def test_no_settings_at_all_is_a_failure(start: Start) -> None:
     mailer = await start()
     await mailer.publish(WELCOME)

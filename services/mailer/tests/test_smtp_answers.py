@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailer.domain.smtp_answers import GIVE_UP_AFTER, Meaning, Phase, judge, next_try_at, shown_text
+from mailer.domain.smtp_answers import GIVE_UP_AFTER, Meaning, Phase, judge, masked, next_try_at, shown_text
 
 NOW = datetime(2024, 2, 29, tzinfo=UTC)
 
@@ -84,3 +84,11 @@ def test_the_first_tries_of_many_mails_are_spread() -> None:
 def test_a_servers_words_are_fit_to_be_shown() -> None:
     assert shown_text("550 a\r\n\x1b[31mb\x00\u202e c\u2028d  e") == "550 a [31mb c d e"
     assert len(shown_text("x" * 100_000)) == 500
+
+
+def test_nothing_hidden_is_left_of_a_servers_words() -> None:
+    hidden = ("https://example.com/r/4711", "ana@example.com")
+    assert masked("550 <Ana@Example.com>: no https://example.com/r/4711", hidden) == "550 <********>: no ********"
+    long = shown_text("550 " + "x" * 480 + " https://example.com/r/4711")
+    assert long.endswith(" https://example")
+    assert masked(long, hidden) == "550 " + "x" * 480 + " "

@@ -26,6 +26,8 @@ class Status(StrEnum):
     FAILED = "failed"
 
 
+_MIN_HIDDEN_CHARS: Final = 4  # shorter ones would blank out ordinary words
+
 #: How a claim may end. Everything else about a mail that waits is the queue's business, not the domain's.
 ENDINGS: Final = frozenset({Status.SENT, Status.DEFERRED, Status.BOUNCED, Status.SUPPRESSED, Status.FAILED})
 
@@ -126,6 +128,20 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
 
 
 SENT: Final = Ending(status=Status.SENT)
+
+
+def hidden_of(to_email: str, secret: Any) -> tuple[str, ...]:
+    """What no reason may hold: the recipient's address, and each text and number of the secret variables."""
+    found, waiting = {to_email}, [secret]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+        elif isinstance(value, str | int | float) and len(str(value)) >= _MIN_HIDDEN_CHARS:
+            found.add(str(value))
+    return tuple(sorted(found, key=len, reverse=True))  # the longer first: one may be a part of another
 
 
 def bounced(code: int, text: str, *, suppress: bool) -> Ending:

@@ -1,10 +1,13 @@
 """What an SMTP server's answer means for a mail, and when a deferred mail is tried again."""
 
 import re
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 import msgspec
+
+from mailer.domain.email_settings import MASK
 
 #: After this long a mail is given up (RFC 5321 4.5.4.1 asks for days; password resets and receipts are stale in one).
 GIVE_UP_AFTER = timedelta(hours=24)
@@ -76,6 +79,16 @@ def shown_text(text: str) -> str:
     """A server's words, fit to be stored and shown: printable, one line, bounded."""
     printable = "".join(char if char.isprintable() else " " for char in text[: 4 * _MAX_TEXT])
     return " ".join(printable.split())[:_MAX_TEXT]
+
+
+def masked(text: str, hidden: Iterable[str]) -> str:
+    """Such words without what they quote of `hidden`, in whatever case, whole or begun where they were cut off."""
+    for value in hidden:
+        text = re.sub(re.escape(value), MASK, text, flags=re.IGNORECASE)
+        if len(text) >= _MAX_TEXT:
+            ends = (n for n in range(len(value) - 1, 0, -1) if text.lower().endswith(value[:n].lower()))
+            text = text[: len(text) - next(ends, 0)]
+    return text
 
 
 def next_try_at(*, first_tried_at: datetime, now: datetime, attempts: int, draw: float) -> datetime | None:

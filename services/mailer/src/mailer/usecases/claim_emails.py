@@ -12,18 +12,19 @@ from chassis.db import Connection
 from chassis.secrets import SecretBox, SecretUnreadable
 from mailer import store
 from mailer.domain.email_templates import EmailTemplate, TemplateIndex
-from mailer.domain.emails import MAX_LOST_CLAIMS, Claim, Ending, deferred, failed, suppressed
+from mailer.domain.emails import MAX_LOST_CLAIMS, Claim, Ending, deferred, failed, hidden_of, suppressed
 from mailer.domain.suppressions import normal_form
 from mailer.usecases.open_origin import Origin, open_origin
 
 
 class Parcel(msgspec.Struct, frozen=True, kw_only=True):
-    """A claimed mail that can be rendered and sent."""
+    """A claimed mail that can be rendered and sent; nothing of `hidden` may be told about how that went."""
 
     claim: Claim
     origin: Origin
     template: EmailTemplate
     variables: dict[str, Any]
+    hidden: tuple[str, ...]
 
 
 class Claimed(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,7 +78,7 @@ async def claim_emails(
             try:
                 row = by_lane.get(claim.lane)
                 origin = open_origin(row, box, allow_private_smtp=allow_private_smtp) if row else default_origin
-                variables = _variables(claim, box)
+                secret = _secret(claim, box)
             except SecretUnreadable as error:  # the key may come back; the mail waits for it
                 draw = random.random()  # noqa: S311 - jitter
                 ending = deferred(claim, str(error), code=None, now=now, draw=draw)
@@ -86,16 +87,24 @@ async def claim_emails(
             if origin is None:
                 claimed.ended.append((claim, failed("there are no active e-mail settings")))
             else:
-                claimed.parcels.append(Parcel(claim=claim, origin=origin, template=template, variables=variables))
+                claimed.parcels.append(
+                    Parcel(
+                        claim=claim,
+                        origin=origin,
+                        template=template,
+                        variables=msgspec.json.decode(claim.variables) | secret,
+                        hidden=hidden_of(claim.to_email, secret),
+                    )
+                )
     return claimed
 
 
-def _variables(claim: Claim, box: SecretBox) -> dict[str, Any]:
-    shown: dict[str, Any] = msgspec.json.decode(claim.variables)
+def _secret(claim: Claim, box: SecretBox) -> dict[str, Any]:
     if claim.secret_variables is None:
-        return shown
-    secret: dict[str, Any] = msgspec.json.decode(box.open(claim.secret_variables, claim.tenant_id, "emails", claim.id))
-    return shown | secret
+        return {}
+    opened = box.open(claim.secret_variables, claim.tenant_id, "emails", claim.id)
+    secret: dict[str, Any] = msgspec.json.decode(opened)
+    return secret
 
 
 async def _templates(

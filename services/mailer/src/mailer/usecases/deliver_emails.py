@@ -22,6 +22,7 @@ from mailer import store
 from mailer.domain.email_templates import EmailTemplate
 from mailer.domain.emails import Claim, Ending, deferred, failed
 from mailer.domain.lanes import FIRST_WINDOW, Lane
+from mailer.domain.smtp_answers import masked
 from mailer.renderer import Rendered, Renderer, RenderRequest
 from mailer.smtp import SmtpPool
 from mailer.usecases.claim_emails import Parcel, claim_emails
@@ -226,7 +227,7 @@ class _Worker:
             ending = (
                 await send_email(parcel, rendered, smtp=self.smtp, lane=lane, clock=self.clock)
                 if isinstance(rendered, Rendered)
-                else self._unrendered(claim, rendered)
+                else self._unrendered(parcel, rendered)
             )
             failpoint("mailer.after_send_before_record")
             self._end(claim, ending)
@@ -237,11 +238,12 @@ class _Worker:
             lane.under_way -= 1
             self.arrivals.set()
 
-    def _unrendered(self, claim: Claim, error: ServiceError) -> Ending:
+    def _unrendered(self, parcel: Parcel, error: ServiceError) -> Ending:
         if isinstance(error, Unavailable):  # the renderer is at its limit or stopping: not the mail's fault
             draw = random.random()  # noqa: S311 - jitter
-            return deferred(claim, error.detail, code=None, now=self.clock(), draw=draw)
-        return failed(error.detail)
+            return deferred(parcel.claim, error.detail, code=None, now=self.clock(), draw=draw)
+        # A name that is missing may be a value: `{{ prices[code] }}`.
+        return failed(masked(error.detail, parcel.hidden))
 
     def _end(self, claim: Claim, ending: Ending) -> None:
         self.ended.append((claim, ending))

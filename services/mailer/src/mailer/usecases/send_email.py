@@ -9,6 +9,7 @@ from mailer.domain.addresses import Address
 from mailer.domain.emails import SENT, Ending, bounced, deferred, failed
 from mailer.domain.lanes import Lane
 from mailer.domain.mime import build_message
+from mailer.domain.smtp_answers import masked
 from mailer.renderer import Rendered
 from mailer.smtp import SmtpBounced, SmtpDeferred, SmtpPool, SmtpUnreachable
 from mailer.usecases.claim_emails import Parcel
@@ -30,16 +31,16 @@ async def send_email(parcel: Parcel, rendered: Rendered, *, smtp: SmtpPool, lane
         )
         await smtp.send(origin.server, origin.sender.email, [recipient.email], message)
     except Invalid as error:
-        return failed(error.detail)
+        return failed(masked(error.detail, parcel.hidden))
     except SmtpBounced as refusal:
         lane.answered()
-        return bounced(refusal.code or 550, refusal.text, suppress=refusal.suppress)
+        return bounced(refusal.code or 550, masked(refusal.text, parcel.hidden), suppress=refusal.suppress)
     except SmtpDeferred as refusal:
         if isinstance(refusal, SmtpUnreachable):
             lane.was_unreachable(time.monotonic())
         else:
             lane.answered()
         draw = random.random()  # noqa: S311 - jitter
-        return deferred(claim, refusal.text, code=refusal.code, now=clock(), draw=draw)
+        return deferred(claim, masked(refusal.text, parcel.hidden), code=refusal.code, now=clock(), draw=draw)
     lane.answered()
     return SENT
