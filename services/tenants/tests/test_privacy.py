@@ -273,6 +273,47 @@ async def test_an_export_is_gathered_sealed_and_shown_to_who_may(start: Start, t
     assert not any((ana.email or "").encode() in row["body"] for row in bodies)
 
 
+async def test_an_export_tells_a_tenant_nothing_of_another(start: Start, tenant: UUID) -> None:
+    """What somebody prefers, and when they last signed in, may be about the other tenant that they belong to."""
+    service = await start()
+    ana = user_of(f"{uuid4().hex}@example.com")
+    await populate(service, tenant, ana)
+    await populate(service, uuid4(), ana)
+    asked = await service.call("POST", "/privacy/exports", tenant, "privacy:write", json={"userId": str(ana.id)})
+
+    async def shown() -> Any:
+        path = f"/privacy/requests/{asked.json()['id']}"
+        return (await service.call("GET", path, tenant, "privacy:write")).json()["data"]
+
+    held = (await until(shown))["tenants"]
+    assert (held["membership"]["email"], held["account"]) == (ana.email, None)
+
+
+async def test_an_erasure_takes_the_exports_along(start: Start, tenant: UUID) -> None:
+    """Also one whose parts arrive after it."""
+    service = await start()
+    ana = user_of(f"{uuid4().hex}@example.com")
+    await populate(service, tenant, ana)
+    asked = await service.call("POST", "/privacy/exports", tenant, "privacy:write", json={"userId": str(ana.id)})
+    request_id = UUID(asked.json()["id"])
+    path = f"/privacy/requests/{request_id}"
+
+    async def shown() -> Any:
+        return (await service.call("GET", path, tenant, "privacy:write")).json()
+
+    async def arrived() -> bool:
+        return "tenants" in (await shown())["data"]
+
+    await until(arrived)
+    request = ErasureRequested(
+        erasure_id=uuid4(), tenant_id=tenant, user_id=ana.id, email=ana.email or "", occurred_at=NOW
+    )
+    async with platform_transaction(service.db) as conn:
+        await erase_person(conn, request, now=NOW)
+        await store.privacy.add_part(conn, tenant, request_id, "mailer", "late")
+    assert (await shown())["data"] == {}
+
+
 async def test_the_last_owner_is_not_erased(start: Start, tenant: UUID) -> None:
     service = await start()
     owner = user_of(f"{uuid4().hex}@example.com")

@@ -135,6 +135,15 @@ async def find_parts(conn: Connection, tenant_id: UUID, request_id: UUID) -> dic
     return {} if found is None else msgspec.json.decode(found, type=dict[str, str])
 
 
+async def drop_parts(conn: Connection, tenant_id: UUID, user_id: UUID) -> None:
+    """Forgets what exports brought of the person, and what one that still runs will bring: nothing adds to NULL."""
+    await conn.execute(
+        "UPDATE privacy_requests SET result = NULL WHERE tenant_id = $1 AND user_id = $2 AND kind = 'export'",
+        tenant_id,
+        user_id,
+    )
+
+
 async def mark_done(conn: Connection, tenant_id: UUID, request_id: UUID, now: datetime) -> None:
     """Every service has done its part."""
     await conn.execute(

@@ -21,7 +21,7 @@ async def erase_person(conn: Connection, request: ErasureRequested, *, now: date
 
     Entries of the audit log stay, since they say what was done and not who it was: LGPD, art. 16, I.
     """
-    erased = ["membership", "invitations", "payment claims", "audit log: names, addresses, agents"]
+    erased = ["membership", "invitations", "payment claims", "exports", "audit log: names, addresses, agents"]
     user = await store.users.find_user(conn, request.user_id)
     if user is not None:
         user = await store.users.lock_user(conn, request.user_id)
@@ -39,6 +39,7 @@ async def erase_person(conn: Connection, request: ErasureRequested, *, now: date
         await save_membership(conn, member, blank, user=user, now=now)
     await store.invitations.erase_invited(conn, request.tenant_id, request.email, now)
     await store.claims.erase_claimant(conn, request.tenant_id, request.user_id)
+    await store.privacy.drop_parts(conn, request.tenant_id, request.user_id)
     await store.audit.delete_subject_key(conn, request.tenant_id, request.user_id)
     others = [
         one

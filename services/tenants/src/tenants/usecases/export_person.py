@@ -15,14 +15,16 @@ from tenants import store
 async def export_person(conn: Connection, request: ExportRequested, *, box: SecretBox, now: datetime) -> None:
     """Tells membership, account, invitations, payment claims and consents of the person, sealed under SECRETS_KEY.
 
-    In a platform transaction. No hash, token or second factor is told: those are not about a person but their keys.
+    In a platform transaction. No hash, token or second factor is told: those are not about a person but their keys. Of
+    somebody who is elsewhere too, the tenant is told no more of the account than it sees of them otherwise.
     """
     member = await store.memberships.find_membership(conn, request.tenant_id, request.user_id)
     user = await store.users.find_user(conn, request.user_id)
+    is_elsewhere = len(await store.memberships.list_of_user(conn, request.user_id)) > (member is not None)
     held: dict[str, Any] = {
         "membership": None if member is None else msgspec.to_builtins(member),
         "account": None
-        if user is None
+        if user is None or is_elsewhere
         else {
             "email": user.email,
             "name": user.name,
