@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
 
@@ -74,12 +74,51 @@ def decode_job(body: bytes) -> Job:
     )
 
 
+def without_recipient(body: bytes, email: str, tenants: Collection[UUID]) -> bytes | None:
+    """A job that could not be taken, without that recipient; as it was when it is none of theirs or of these tenants'.
+
+    None when nobody else is left to write to, and when nobody can tell whom it was for.
+    """
+    try:
+        fields = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    if not isinstance(fields, dict):
+        return None
+    try:
+        tenant_id = _tenant(_field(fields, "tenant_id"))
+    except Invalid:
+        tenant_id = PLATFORM_TENANT_ID
+    if tenant_id not in tenants:
+        return body
+    left = dict(fields)
+    for alias in ALIASES["to"]:
+        given = fields.get(alias)
+        others = [entry for entry in (given if isinstance(given, list) else [given]) if not _is_for(entry, email)]
+        if others != given and others != [given]:
+            left[alias] = others or None
+    if left == fields:
+        return body
+    return msgspec.json.encode(left) if _given(left, "to") else None
+
+
+def _is_for(entry: Any, email: str) -> bool:
+    try:
+        return _recipient(entry).email.lower() == email.lower()
+    except Invalid:  # no address, which may be why the job could not be taken: then it is enough that it names them
+        return email.lower() in str(entry).lower()
+
+
 def _field(fields: Mapping[str, Any], name: str) -> Any:
     """The value of a field under whichever alias it came; two aliases that disagree are nobody's to guess between."""
-    given = [fields[alias] for alias in ALIASES[name] if fields.get(alias) is not None]
+    given = _given(fields, name)
     if any(value != given[0] for value in given[1:]):
         raise _wrong(name, f"given twice, differently; send it once, as {name!r}")
     return given[0] if given else None
+
+
+def _given(fields: Mapping[str, Any], name: str) -> list[Any]:
+    return [fields[alias] for alias in ALIASES[name] if fields.get(alias) is not None]
 
 
 def _name(fields: Mapping[str, Any], name: str, *, required: bool = False) -> str | None:
