@@ -246,6 +246,8 @@ async def test_a_dispute_and_its_end_are_told(shop: Shop, outcome: str, status: 
     assert (await shop.rows(order)).payments[0].status is status
     told = await shop.told(order)
     assert [one["outcome"] for one in told if one["type"] == "billing.payment.disputed.v1"] == ["open", outcome]
+    disputes = [kind for kind in await shop.timeline(order) if kind.startswith("dispute")]
+    assert disputes == ["dispute_open", f"dispute_{outcome}"]
 
 
 async def test_a_refund_may_be_told_of_before_the_payment(shop: Shop) -> None:

@@ -15,7 +15,7 @@ import pytest_asyncio
 from billing import store
 from billing.domain.brazil_days import day_in_brazil
 from billing.domain.orders import OrderStatus
-from billing.domain.providers import ProviderRefused, ProviderUnavailable, ProviderUnknown
+from billing.domain.providers import Provider, ProviderRefused, ProviderUnavailable, ProviderUnknown
 from billing.events import outputs
 from billing.n8n_api import N8nApi
 from billing.usecases.pass_payment_on import pass_payment_on
@@ -224,10 +224,10 @@ async def n8n() -> AsyncIterator[N8n]:
         yield fake
 
 
-async def paid_order(db: Database, tenant: UUID) -> OrderPaid:
+async def paid_order(db: Database, tenant: UUID, **fields: Any) -> OrderPaid:
     """A paid order, and the event that says so."""
     async with transaction(db, tenant) as conn:
-        order = await an_order(conn, tenant, status=OrderStatus.PAID, paid_at=NOW)
+        order = await an_order(conn, tenant, status=OrderStatus.PAID, paid_at=NOW, **fields)
         event = OrderPaid(
             tenant_id=tenant,
             occurred_at=NOW,
@@ -267,8 +267,8 @@ async def test_n8n_hears_of_a_purchase_once(start: Start, n8n: N8n, tenant: UUID
     }
 
 
-async def planned(db: Database, tenant: UUID) -> UUID:
-    event = await paid_order(db, tenant)
+async def planned(db: Database, tenant: UUID, **fields: Any) -> UUID:
+    event = await paid_order(db, tenant, **fields)
     async with transaction(db, tenant) as conn:
         for _ in range(2):  # asked for twice, it is one notice
             await plan_purchase_notice(conn, tenant, event.order_id, now=utc_now())
@@ -290,7 +290,7 @@ async def test_an_outage_loses_no_purchase(db: Database, n8n: N8n, tenant: UUID)
     async with N8nApi(n8n.url, None) as api:
         n8n.status = 503
         assert (await send(db, api))["failed"] == 1
-        assert await notices(db) == [("planned", "n8n asks to come back later.")]
+        assert await notices(db) == [("planned", "n8n does not take it now: 503.")]
         assert (await send(db, api, seconds=30))["seen"] == 0
         n8n.status = 500
         await send(db, api, minutes=2)
@@ -303,7 +303,30 @@ async def test_an_outage_loses_no_purchase(db: Database, n8n: N8n, tenant: UUID)
         assert (await send(db, api, days=1))["seen"] == 0
 
 
-@pytest.mark.parametrize("status", [302, 400, 401, 404])
+@pytest.mark.parametrize(("provider", "word"), [("stripe", "stripe"), ("asaas", "asaas"), ("pagbank", "pagseguro")])
+async def test_n8n_hears_of_providers_in_the_words_of_the_checkout_site(
+    db: Database, n8n: N8n, tenant: UUID, provider: str, word: str
+) -> None:
+    await planned(db, tenant, provider=Provider(provider))
+    async with N8nApi(n8n.url, None) as api:
+        await send(db, api)
+    assert [request.json()["provider"] for request in n8n.server.requests] == [word]
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+async def test_what_an_operator_mends_loses_no_purchase(db: Database, n8n: N8n, tenant: UUID, status: int) -> None:
+    """A workflow that is not active is not found, a token may be wrong: until somebody has seen it."""
+    await planned(db, tenant)
+    async with N8nApi(n8n.url, None) as api:
+        n8n.status = status
+        await send(db, api)
+        assert await notices(db) == [("planned", f"n8n does not take it now: {status}.")]
+        n8n.status = 200
+        assert (await send(db, api, hours=1))["done"] == 1
+    assert await notices(db) == [("done", None)]
+
+
+@pytest.mark.parametrize("status", [302, 400, 410, 422])
 async def test_a_refusal_is_final_and_no_redirect_is_followed(
     db: Database, n8n: N8n, tenant: UUID, status: int
 ) -> None:
@@ -340,6 +363,6 @@ async def test_its_failures_are_told_apart(n8n: N8n, monkeypatch: pytest.MonkeyP
             await api.tell_purchase({})
         n8n.server.faults = [Fault.GARBAGE]
         await api.tell_purchase({})  # what it answers is not read
-        n8n.status = 403
+        n8n.status = 400
         with pytest.raises(ProviderRefused):
             await api.tell_purchase({})

@@ -218,7 +218,15 @@ async def test_stripe_unsigned_is_refused_with_400(billing: RunningService, path
     assert await stored(billing) == []
 
 
-@pytest.mark.parametrize("path", [*ASAAS_ROUTES, *PAGBANK_ROUTES, *PIX_ROUTES])
+async def test_asaas_unsigned_is_refused_at_seed_002s_site_as_stripe_is(billing: RunningService) -> None:
+    for headers in ({}, {"asaas-access-token": ""}, {"asaas-access-token": "wrong"}):
+        answer = await send(billing, "/payments/webhook/asaas", asaas_body(), headers)
+        assert (answer.status_code, answer.headers["content-type"].split(";")[0]) == (400, "text/plain")
+        assert answer.text.startswith("Webhook Error: ")
+    assert await stored(billing) == []
+
+
+@pytest.mark.parametrize("path", [*ASAAS_ROUTES[1:], *PAGBANK_ROUTES, *PIX_ROUTES])
 async def test_the_others_unsigned_are_refused_with_401(billing: RunningService, path: str) -> None:
     body = (
         pix_body(pix_transfer("a"))

@@ -11,8 +11,9 @@ from billing.provider_http import trusted
 
 CONNECT_S: Final = 2.0
 READ_S: Final = 10.0
-#: What is answered otherwise will not be answered differently later.
-_PASSING: Final = (408, 425, 429)
+#: What the operator mends meanwhile: a token, or a workflow that is not active (404). Any other refusal is of the body,
+#: and will not be answered differently later.
+_PASSING: Final = (401, 403, 404, 408, 425, 429)
 
 
 class N8nApi:
@@ -41,7 +42,7 @@ class N8nApi:
     async def tell_purchase(self, body: dict[str, Any]) -> None:
         """n8n has taken it: any 2xx. Its answer is not read.
 
-        Raises ProviderUnavailable when it was not reached or asks to come back later, ProviderUnknown when it may have
+        Raises ProviderUnavailable when it was not reached or does not take it now, ProviderUnknown when it may have
         taken it, ProviderRefused for any other answer.
         """
         raw = msgspec.json.encode(body)
@@ -56,7 +57,7 @@ class N8nApi:
         except httpx.HTTPError as error:
             raise ProviderUnknown("n8n did not answer.", retry_after_s=5) from error
         if answer.status_code in (*_PASSING, 503):
-            raise ProviderUnavailable("n8n asks to come back later.", retry_after_s=5)
+            raise ProviderUnavailable(f"n8n does not take it now: {answer.status_code}.", retry_after_s=5)
         if answer.status_code >= 500:
             raise ProviderUnknown(f"n8n failed with {answer.status_code}.", retry_after_s=5)
         if not 200 <= answer.status_code < 300:

@@ -1,8 +1,9 @@
 """Webhooks of payment providers: verified, stored once, and only then answered. The work is the consumer's.
 
 The body is read as it came, because signatures cover bytes. No tenant is taken from a query or a header, and no header
-is kept. What is not verified is refused: Stripe's with 400, the others' with 401. Everything that is verified is
-answered with 200, whatever it is about: an event that is refused would stop Asaas' whole queue.
+is kept. What is not verified is refused: Stripe's with 400, the others' with 401 (Asaas' at seed 002's site with 400).
+Everything that is verified is answered with 200, whatever it is about: an event that is refused would stop Asaas' whole
+queue.
 """
 
 import hmac
@@ -39,6 +40,7 @@ _PIX_SECRET: Final = "x-webhook-secret"  # noqa: S105 - a header's name
 
 #: What seed 002 registers and shows; it calls PagBank by its older name too.
 _GATEWAYS: Final = {"asaas": Provider.ASAAS, "pagbank": Provider.PAGBANK, "pagseguro": Provider.PAGBANK}
+_REFUSED_IN_TEXT: Final = {400: ResponseSpec(str, description="Refused", media_type=MediaType.TEXT)}
 
 
 @post(["/stripe/webhook", "/billing/webhook", "/billing/webhook/stripe"], status_code=200)
@@ -52,22 +54,23 @@ async def receive_stripe(
         raise Malformed(f"Webhook Error: {refusal}", code="webhook_refused") from None
 
 
-@post(
-    "/payments/webhook/stripe",
-    status_code=200,
-    responses={400: ResponseSpec(str, description="Refused", media_type=MediaType.TEXT)},
-)
+@post("/payments/webhook/stripe", status_code=200, responses=_REFUSED_IN_TEXT)
 async def receive_stripe_of_site(
     request: StrictRequest, db: NamedDependency[Database], intake: NamedDependency[Intake]
 ) -> Response[bytes]:
-    """The same at seed 002's address, which refuses in plain text."""
-    try:
-        return await _receive(Provider.STRIPE, request, db, intake)
-    except SignatureRefused as refusal:
-        return Response(f"Webhook Error: {refusal}".encode(), status_code=400, media_type=MediaType.TEXT)
+    """The same at the address of seed 002's site, which refuses in plain text."""
+    return await _receive_or_text(Provider.STRIPE, request, db, intake)
 
 
-@post(["/payments/webhook/asaas", "/payment-gateway/webhooks/asaas", "/webhooks/asaas"], status_code=200)
+@post("/payments/webhook/asaas", status_code=200, responses=_REFUSED_IN_TEXT)
+async def receive_asaas_of_site(
+    request: StrictRequest, db: NamedDependency[Database], intake: NamedDependency[Intake]
+) -> Response[bytes]:
+    """An event of Asaas' at the address of seed 002's site, which refuses as it does Stripe's."""
+    return await _receive_or_text(Provider.ASAAS, request, db, intake)
+
+
+@post(["/payment-gateway/webhooks/asaas", "/webhooks/asaas"], status_code=200)
 async def receive_asaas(
     request: StrictRequest, db: NamedDependency[Database], intake: NamedDependency[Intake]
 ) -> Response[bytes]:
@@ -140,6 +143,13 @@ async def _receive_or_401(provider: Provider, request: StrictRequest, db: Databa
         raise Unauthenticated(f"The delivery is not verified: {refusal}.", code="webhook_refused") from None
 
 
+async def _receive_or_text(provider: Provider, request: StrictRequest, db: Database, intake: Intake) -> Response[bytes]:
+    try:
+        return await _receive(provider, request, db, intake)
+    except SignatureRefused as refusal:
+        return Response(f"Webhook Error: {refusal}".encode(), status_code=400, media_type=MediaType.TEXT)
+
+
 async def _receive(provider: Provider, request: StrictRequest, db: Database, intake: Intake) -> Response[bytes]:
     delivery = Delivery(
         provider=provider,
@@ -165,6 +175,7 @@ def _received() -> Response[bytes]:
 ROUTES: Final[list[Any]] = [
     receive_stripe,
     receive_stripe_of_site,
+    receive_asaas_of_site,
     receive_asaas,
     receive_pagbank,
     receive_of_gateway,

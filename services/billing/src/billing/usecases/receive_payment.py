@@ -19,6 +19,7 @@ from billing.usecases.settle_invoice import settle_invoice
 from billing.usecases.settle_refunds import settle_refunds
 from bus.outbox import Telling, tell_many
 from chassis.db import Connection
+from contracts.billing import PaymentDisputed
 
 
 async def receive_payment(
@@ -76,6 +77,9 @@ async def receive_payment(
     if after.refunded_cents != before.refunded_cents and after.review_reason is None:
         await return_money(conn, invoice, after, order=order, now=now)
     told = changes(before, after, failed, invoice.subscription_id, now)
+    for event in told:
+        if isinstance(event, PaymentDisputed):
+            await note_order(conn, tenant_id, after.order_id, f"dispute_{event.outcome}", now=now)
     await tell_many(
         conn,
         [Telling(event=event, aggregate_id=after.id, tenant_id=tenant_id, version=after.version) for event in told],

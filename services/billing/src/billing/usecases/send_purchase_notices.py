@@ -7,7 +7,7 @@ import msgspec
 
 from billing import store
 from billing.domain.charging import PURCHASE_NOTICE
-from billing.domain.providers import ProviderRefused, ProviderUnavailable
+from billing.domain.providers import Provider, ProviderRefused, ProviderUnavailable
 from billing.n8n_api import N8nApi
 from billing.store.provider_calls import ProviderCall
 from billing.usecases.plan_purchase_notice import PurchaseNotice
@@ -19,6 +19,8 @@ from contracts.errors import ServiceError
 _BATCH: Final = 50
 _LEASE_S: Final = 60.0
 _GIVE_UP_AFTER: Final = timedelta(days=7)
+#: Seed 002's checkout calls PagBank by its older name, as `/payments/intent` does.
+_WORDS: Final = {Provider.PAGBANK: "pagseguro"}
 
 
 async def send_purchase_notices(db: Database, n8n: N8nApi, *, clock: Clock) -> dict[str, int]:
@@ -41,7 +43,7 @@ async def send_purchase_notices(db: Database, n8n: N8nApi, *, clock: Clock) -> d
             "email": order.buyer_email or "",
             "plan": order.plan_slug,
             "amount": order.amount_cents,
-            "provider": order.provider.value,
+            "provider": _WORDS.get(order.provider, order.provider.value),
         }
         try:
             await n8n.tell_purchase(body)
