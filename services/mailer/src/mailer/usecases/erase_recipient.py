@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from bus import dead_letters
+from bus.erasure import list_mentions, replace_body
 from bus.outbox import tell
 from chassis.db import Connection
 from contracts.mailer import MAIL_QUEUE, DataErased
@@ -23,10 +23,10 @@ async def erase_recipient(conn: Connection, request: ErasureRequested, *, now: d
     for tenant_id in tenants:
         mails += await store.emails.erase_recipient(conn, tenant_id, request.email, now)
     jobs = 0
-    for letter_id, body in (await dead_letters.list_mentions(conn, MAIL_QUEUE, request.email)).items():
+    for letter_id, body in (await list_mentions(conn, MAIL_QUEUE, request.email)).items():
         left = without_recipient(body, request.email, tenants)
         if left != body:
-            await dead_letters.replace_body(conn, letter_id, left)
+            await replace_body(conn, letter_id, left)
             jobs += 1
     event = DataErased(
         tenant_id=request.tenant_id,
