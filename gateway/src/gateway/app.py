@@ -21,6 +21,7 @@ from gateway.docs import Docs
 from gateway.edge import Edge, Endpoint
 from gateway.headers import Proxies
 from gateway.identity import IdentityHeaders
+from gateway.mailed_links import mailed_link_pages
 from gateway.match import Matcher
 from gateway.metrics import RouteCount, registry_of
 from gateway.pages import Page
@@ -197,5 +198,6 @@ def _pages(health: Health, docs: Docs) -> dict[bytes, Page]:
         code, body = await health.ready()
         return code, json, body
 
-    pages: dict[bytes, Page] = {b"/health": status, b"/health/live": live, b"/health/ready": ready, **docs.pages()}
+    pages: dict[bytes, Page] = {b"/health": status, b"/health/live": live, b"/health/ready": ready}
+    pages |= docs.pages() | mailed_link_pages()
     return pages | {b"/api" + path: page for path, page in pages.items()}

@@ -13,7 +13,7 @@ import msgspec
 from contracts.errors import ServiceError, Unavailable
 from gateway.access import ANONYMOUS
 from gateway.identity import IdentityHeaders
-from gateway.pages import Page
+from gateway.pages import Page, fixed
 from gateway.proxy import Outgoing, fetch
 from gateway.routes.row import Access, Row
 from gateway.upstream.connection import ClientGone, ConnectionFailed
@@ -66,8 +66,8 @@ class Docs:
     def pages(self) -> dict[bytes, Page]:
         """/docs, /openapi.json and what the page loads: nothing from anywhere else."""
         pages: dict[bytes, Page] = {
-            b"/docs": _fixed(b"text/html; charset=utf-8", _HTML),
-            b"/docs/start.js": _fixed(b"text/javascript; charset=utf-8", _START),
+            b"/docs": fixed(b"text/html; charset=utf-8", _HTML),
+            b"/docs/start.js": fixed(b"text/javascript; charset=utf-8", _START),
             b"/openapi.json": self._document,
         }
         return pages | {b"/docs/" + name.encode(): _asset(name, kind) for name, kind in _ASSETS.items()}
@@ -183,13 +183,6 @@ async def _never() -> dict[str, Any]:
     """The client of a request of our own, which does not leave."""
     await asyncio.Event().wait()
     raise AssertionError("nobody sets that event")
-
-
-def _fixed(content_type: bytes, body: bytes) -> Page:
-    async def page() -> tuple[int, bytes, bytes]:
-        return 200, content_type, body
-
-    return page
 
 
 def _asset(name: str, content_type: bytes) -> Page:
