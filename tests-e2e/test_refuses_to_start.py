@@ -64,6 +64,8 @@ def _refusals() -> Iterator[Refusal]:
         yield Refusal(package, "PORT", "no-number")
         yield Refusal(package, "PORT", "70000")
         yield Refusal(package, "LOG_LEVEL", "LOUD")
+    for value in (None, "", "no-address"):
+        yield Refusal("mailer", "SENDER_EMAIL", value)
     yield Refusal("mailer", "ROLE", "boss")
     yield Refusal("mailer", "ENVIRONMENT", "developement")
     yield Refusal("gateway", "UPSTREAM_MAILER", "ftp://mailer.example.org")
@@ -176,6 +178,7 @@ def _with(refusal: Refusal) -> dict[str, str]:
             amqp_url=f"amqp://mailer:{made.db_role}@{LOOPBACK}:{free_port()}",
             made=made,
             ENVIRONMENT="production",
+            SENDER_EMAIL="no-reply@refusals.example.org",
         )
     if refusal.value is None:
         env.pop(refusal.variable, None)

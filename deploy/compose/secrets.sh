@@ -2,6 +2,7 @@
 # Writes .env for compose.yaml with new secrets, readable by you alone. Refuses to replace an existing one: whoever loses
 # DB_ROLE_SECRET locks the services out of their database, whoever loses SECRETS_KEY loses what is stored under it.
 # JWT_SECRET is the Go core's: give it in the environment (JWT_SECRET=... deploy/compose/secrets.sh), or one is made up.
+# SENDER_EMAIL likewise: what stands there otherwise is good for the mail catcher only.
 set -eu
 cd "$(dirname "$0")/../.."
 out=${1:-.env}
@@ -32,6 +33,7 @@ JWT_SECRET=${JWT_SECRET:-$(secret)}
 INTERNAL_SIGNING_KEY=$signing_key
 INTERNAL_PUBLIC_KEY=$public_key
 SECRETS_KEY=$(secret)
+SENDER_EMAIL=${SENDER_EMAIL:-no-reply@backoffice.example}
 END
 mv "$work/env" "$out"
 echo "wrote $out"

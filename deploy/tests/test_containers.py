@@ -219,4 +219,5 @@ def test_generated_secrets_are_fit_for_use_and_never_overwritten(tmp_path: Path)
     assert "exists" in again.stderr
     assert path.read_text() == "".join(f"{name}={value}\n" for name, value in values.items())
     run("other")
-    assert not set((tmp_path / "other").read_text().splitlines()) & set(path.read_text().splitlines())
+    same = set((tmp_path / "other").read_text().splitlines()) & set(path.read_text().splitlines())
+    assert same == {"SENDER_EMAIL=no-reply@backoffice.example"}

@@ -59,6 +59,8 @@ REFUSED = [
     ("LOG_LEVEL", "chatty"),
     ("POOL_SIZE", "0"),
     ("DRAIN_WAIT_S", "soon"),
+    ("DRAIN_WAIT_S", "nan"),
+    ("SHUTDOWN_GRACE_S", "-1"),
 ]
 
 

@@ -3,6 +3,7 @@
 import base64
 import binascii
 import hmac
+import math
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
@@ -93,8 +94,8 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     otel_exporter_otlp_endpoint: str | None = None
     pool_size: Annotated[int, msgspec.Meta(ge=1, le=100)] = 10
-    drain_wait_s: float = 2.0
-    shutdown_grace_s: float = 15.0
+    drain_wait_s: Annotated[float, msgspec.Meta(ge=0)] = 2.0
+    shutdown_grace_s: Annotated[float, msgspec.Meta(ge=0)] = 15.0
 
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -162,7 +163,10 @@ def _convert(raw: str, hint: Any, *, local: bool) -> Any:
     members = [hint, *get_args(hint)]
     is_list = any(get_origin(member) in (list, tuple, frozenset, set) for member in members)
     value = [part.strip() for part in raw.split(",") if part.strip()] if is_list else raw
-    return msgspec.convert(value, hint, strict=False, dec_hook=decode)
+    converted = msgspec.convert(value, hint, strict=False, dec_hook=decode)
+    if isinstance(converted, float) and not math.isfinite(converted):
+        raise ValueError("it is not a finite number")
+    return converted
 
 
 def check_secret(text: str) -> None:

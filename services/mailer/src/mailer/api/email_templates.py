@@ -17,7 +17,7 @@ from chassis.idempotency import once
 from chassis.identity import Identity, requires, tenant_of
 from mailer import store
 from mailer.api.pages import Cursor, Limit, Page, page_of, start_of
-from mailer.domain.email_templates import EmailTemplate
+from mailer.domain.email_templates import LOCALE, EmailTemplate
 from mailer.domain.templates import MAX_BODY_CHARS, MAX_SUBJECT_CHARS, Syntax, prepare
 from mailer.renderer import Rendered, Renderer, RenderRequest, request_for
 from mailer.usecases.create_template import create_template
@@ -31,7 +31,7 @@ Variables = Annotated[
     msgspec.Meta(max_length=100, description="What a job has to bring: `name`, or `reset_link:secret`."),
 ]
 Slug = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")]
-Locale = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$")]
+Locale = Annotated[str, msgspec.Meta(pattern=LOCALE)]
 
 
 class TemplateView(msgspec.Struct, frozen=True, kw_only=True):

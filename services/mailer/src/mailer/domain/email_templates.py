@@ -2,12 +2,16 @@
 
 from collections.abc import Iterable
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 import msgspec
 
 from contracts.tenancy import PLATFORM_TENANT_ID
 from mailer.domain.templates import Syntax, parse_declared
+
+#: A language tag as templates are filed under: `pt`, `pt-BR`.
+LOCALE: Final = r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$"
 
 
 class EmailTemplate(msgspec.Struct, frozen=True, kw_only=True):
