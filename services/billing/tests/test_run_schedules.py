@@ -416,6 +416,35 @@ async def test_a_refund_that_never_ends_is_told_once_and_asked_after_all_the_sam
     assert await stands() == ("done", True)
 
 
+async def test_a_refund_that_pagbank_never_executes_is_told_of_and_is_done_when_it_is(shop: Shop) -> None:
+    """Also the second of two of the same amount: what went back by the first is not taken for it."""
+    payment = await shop.charge(Provider.PAGBANK)
+    tenant, external_id = payment.tenant_id, str(payment.external_id)
+    shop.pagbank.pay(external_id)
+    await shop.deliver_pagbank(external_id)
+
+    async def refund() -> str:
+        async with transaction(shop.db, tenant) as conn:
+            made = await request_refund(
+                conn, tenant, payment.id, amount_cents=700, reason=None, is_keyed=True, may_refund_sales=True,
+                by=Doer(actor=AuditActor(type="user", id="u")), now=utc_now(),
+            )  # fmt: skip
+        done = await refund_payment(shop.db, tenant, made.id, accounts=shop.accounts, clock=utc_now)
+        return done.refund.status.value
+
+    assert await refund() == "done"
+    shop.pagbank.world.refunds_wait = True
+    assert await refund() == "pending"
+    found = await announce_overdue_refunds(shop.db, alert_days=5, admin_email="a@example.com", clock=after(days=6))
+    assert found == {"overdue": 1}
+    shop.pagbank.finish_refunds(external_id)
+    await shop.deliver_pagbank(external_id)
+    async with transaction(shop.db, tenant) as conn:
+        rows = await store.refunds.list_refunds(conn, tenant, payment.id)
+    assert [row.status.value for row in rows] == ["done", "done"]
+    assert shop.pagbank.effects["refund"].total() == 2
+
+
 @pytest.mark.parametrize(
     ("status", "is_told"), [("requested", True), ("pending", True), ("done", False), ("failed", False)]
 )

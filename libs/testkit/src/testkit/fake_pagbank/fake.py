@@ -114,6 +114,11 @@ class FakePagBank:
         summary = charge["amount"]["summary"]
         self.world.cancel(charge["id"], amount_cents or summary["paid"] - summary["refunded"])
 
+    def finish_refunds(self, order_id: str) -> None:
+        """What `world.refunds_wait` has kept of the order's paid charge goes back."""
+        charge = next(one for one in self.world.order(order_id)["charges"] if one["id"] in self.world.waiting)
+        self.world.finish_refunds(charge["id"])
+
     def fail_refund(self, order_id: str, amount_cents: int | None = None) -> None:
         """The payer's bank returns that much of what was refunded, or all of it."""
         charge = next(one for one in self.world.order(order_id)["charges"] if one["amount"]["summary"]["refunded"])

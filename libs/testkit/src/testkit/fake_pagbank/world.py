@@ -34,6 +34,8 @@ class World:
     checkouts: dict[str, Object] = field(default_factory=dict)
     effects: dict[str, Counter[str]] = field(default_factory=dict)
     newer_shape: bool = False  # a PIX code is a waiting charge, not one of the order's qr_codes
+    refunds_wait: bool = False  # a refund is taken on, and nothing goes back until `finish_refunds`
+    waiting: dict[str, int] = field(default_factory=dict)  # by charge, what was taken on
 
     def count(self, kind: str, reference: object) -> None:
         """One more real effect."""
@@ -185,16 +187,28 @@ class World:
             raise refused("charge_cannot_be_canceled")
         summary = amount.setdefault("summary", {"total": amount["value"], "paid": 0, "refunded": 0})
         if charge["status"] == "PAID":
-            if not 0 < amount_cents <= summary["paid"] - summary["refunded"]:
+            under_way = self.waiting.get(charge_id, 0)
+            if not 0 < amount_cents <= summary["paid"] - summary["refunded"] - under_way:
                 raise refused("invalid_refund_amount")
-            summary["refunded"] += amount_cents
             self.count("refund", key)
+            if self.refunds_wait:
+                self.waiting[charge_id] = under_way + amount_cents
+                return charge
+            summary["refunded"] += amount_cents
             if summary["refunded"] < summary["paid"]:
                 self.notify(order)
                 return charge
         charge["status"] = "CANCELED"
         self.notify(order)
         return charge
+
+    def finish_refunds(self, charge_id: str) -> None:
+        """What `refunds_wait` has kept goes back."""
+        charge, order = self.charge(charge_id)
+        summary = charge["amount"]["summary"]
+        summary["refunded"] += self.waiting.pop(charge_id)
+        charge["status"] = "CANCELED" if summary["refunded"] == summary["paid"] else "PAID"
+        self.notify(order)
 
     def fail_refund(self, charge_id: str, amount_cents: int) -> None:
         """So much of what was given back was not taken: the charge has it again."""

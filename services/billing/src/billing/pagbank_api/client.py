@@ -195,6 +195,9 @@ class PagBankApi:
     async def refund(self, external_id: str, amount_cents: int | None, description: str, *, key: str) -> RefundState:
         """Gives `amount_cents` of a paid order or charge back, or what is left of it. PagBank keeps no description.
 
+        Pending until PagBank's sum of what went back has grown by it; also where it had grown before we looked, because
+        the answer to an earlier try was lost: the payment's own sum settles that.
+
         A repeated call with its `key` gives nothing twice. Raises ProviderRefused with PagBank's reason.
         """
         charge = await self._charge(external_id)
@@ -208,7 +211,7 @@ class PagBankApi:
             return msgspec.structs.replace(refund, amount_cents=charge.amount.value)
         after = await self._cancel(charge.id, amount, key)
         done = after.amount.summary.refunded or 0 if after.amount.summary else 0
-        is_done = charge_status(after) is PaymentStatus.REFUNDED or done >= amount
+        is_done = charge_status(after) is PaymentStatus.REFUNDED or done >= given_back + amount
         return refund if is_done else msgspec.structs.replace(refund, status="pending")
 
     async def public_keys(self, *, refresh: bool = False) -> tuple[bytes, ...]:
