@@ -67,7 +67,7 @@ async def test_there_is_no_account_that_nobody_made(start: Any) -> None:
         assert (await public(tenants, "/auth/login", {"email": email, "password": password})).status_code == 401
 
 
-@pytest.mark.parametrize("secret", ["", "short", "your-secret-key"])
+@pytest.mark.parametrize("secret", ["", "brief", "your-secret-key"])
 async def test_without_a_secret_of_its_own_it_does_not_start(service_env: Any, secret: str) -> None:
     """Seed 001 fell back to one that everybody could read."""
     env = await service_env("tenants", JWT_SECRET=secret, ENVIRONMENT="production")
