@@ -37,6 +37,39 @@ async def invited(tenants: Any, staff: Staff, email: str = GUEST, **body: Any) -
     return token_in((await mails(tenants, "account_invitation"))[-1])
 
 
+async def test_no_tenant_floods_a_strangers_mailbox(start: Any) -> None:
+    """By inviting, withdrawing and inviting again, or by adding, removing and adding again."""
+    tenants = await start()
+    staff = await staff_of(tenants.db, await a_tenant(tenants.db))
+    other = await staff_of(tenants.db, await a_tenant(tenants.db, "other"))
+    for number in range(5):
+        by = (staff, other)[number % 2]
+        made = await invite(tenants, by)
+        path = f"/tenants/{by.tenant.tenant_id}/invitations/{made.json()['id']}"
+        assert (await at_work(tenants, by.owner, by.tenant, "DELETE", path)).status_code == 204
+    added = {"json": {"email": GUEST, "name": "Gil"}}
+    for refused in (
+        await invite(tenants, staff),
+        await at_work(tenants, staff.owner, staff.tenant, "POST", "/users", **added),
+    ):
+        assert (refused.status_code, refused.json()["code"]) == (429, "too_many_tries")
+        assert int(refused.headers["Retry-After"]) > 600
+    assert len(await mails(tenants, "account_invitation")) == 5
+    assert (await invite(tenants, staff, "another@example.com")).status_code == 201
+
+
+async def test_nor_by_giving_a_member_its_address_again_and_again(start: Any) -> None:
+    tenants = await start()
+    staff = await staff_of(tenants.db, await a_tenant(tenants.db))
+    clerk = f"/users/{staff.clerk.id}"
+    codes = []
+    for number in range(8):
+        body = {"json": {"email": GUEST if number % 2 == 0 else f"clerk-{number}@example.com"}}
+        codes.append((await at_work(tenants, staff.owner, staff.tenant, "PATCH", clerk, **body)).status_code)
+    assert codes == [200] * 5 + [429] * 3
+    assert len(await mails(tenants, "account_security_notice")) == 5
+
+
 async def test_no_name_that_is_stored_costs_a_mail(start: Any) -> None:
     """Payments and imports bring names that no header of a mail can hold: the mailer refuses such a job for good."""
     tenants = await start()

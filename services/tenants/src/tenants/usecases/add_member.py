@@ -12,7 +12,9 @@ from tenants.domain.doers import Doer
 from tenants.domain.identifiers import new_id
 from tenants.domain.people import MemberStatus, UserStatus, is_barred, new_membership, new_user
 from tenants.domain.roles import Powers, refuse_platform_only, refuse_unknown
+from tenants.domain.sign_in_limits import MAILS
 from tenants.domain.terms import Terms
+from tenants.usecases.count_tries import count_tries
 from tenants.usecases.drop_strangers_password import drop_strangers_password
 from tenants.usecases.find_roles import find_roles
 from tenants.usecases.save_membership import save_membership
@@ -38,13 +40,16 @@ async def add_member(
     """Their id. Whoever has no password gets a mail with a link to choose one. In a platform transaction.
 
     Raises Conflict for whoever is in the tenant already or whose account is suspended, Forbidden for a role or
-    permissions beyond the caller's own, Invalid for those that there are none of.
+    permissions beyond the caller's own, Invalid for those that there are none of, TooManyRequests for an address
+    that we wrote to too often: it may be a stranger's, and they can be taken out and added again.
     """
     roles = await find_roles(conn, tenant_id, new.role)
     refuse_unknown(new.permissions, [one.key for one in await store.roles.list_permissions(conn)])
     refuse_platform_only(new.permissions)
     powers.refuse_role(new.role, {*roles[new.role], *new.permissions})
     tenant = await store.tenants.get_tenant(conn, tenant_id)
+    if refusal := await count_tries(conn, (MAILS, new.email)):
+        raise refusal
     fresh = new_user(new_id(now), new.email, new.name, now)
     if new.password_hash is not None:
         fresh = msgspec.structs.replace(fresh, password_hash=new.password_hash, status=UserStatus.ACTIVE)

@@ -13,8 +13,10 @@ from tenants.domain.doers import Doer
 from tenants.domain.members import MemberChange, changed_member, refuse_erased, refuse_last_owner
 from tenants.domain.people import Membership, MemberStatus, User, UserStatus
 from tenants.domain.roles import Powers, refuse_platform_only, refuse_unknown
+from tenants.domain.sign_in_limits import MAILS
 from tenants.domain.terms import Terms
 from tenants.usecases.call_back_tokens import call_back_tokens
+from tenants.usecases.count_tries import count_tries
 from tenants.usecases.find_roles import find_roles
 from tenants.usecases.mail_security_notice import mail_security_notice
 from tenants.usecases.save_membership import save_membership
@@ -39,9 +41,10 @@ async def change_member(
 
     Raises NotFound for whoever is not in the tenant; Forbidden for a role or permissions beyond the caller's own,
     before or after; Conflict for the last owner, for who was erased, for what is also another tenant's, and for an
-    address that is taken; Invalid for a role or a permission that there is none of.
+    address that is taken; Invalid for a role or a permission that there is none of; TooManyRequests.
     """
-    await store.memberships.get_membership(conn, tenant_id, user_id)
+    seen = await store.memberships.get_membership(conn, tenant_id, user_id)
+    await _count_mails(conn, seen, change)
     user = await store.users.lock_user(conn, user_id)
     await store.memberships.lock_owners(conn, tenant_id)
     others = await store.memberships.count_other_owners(conn, tenant_id, user_id)
@@ -82,6 +85,18 @@ async def change_member(
             status=stored.status.value,
         )
     return stored
+
+
+async def _count_mails(conn: Connection, seen: Membership, change: MemberChange) -> None:
+    """Who had the address or the password is told, and who gets the address is a stranger, maybe: not again and again.
+
+    Before the person is locked, as whoever asks for a mail does. Raises TooManyRequests.
+    """
+    if change.email is UNSET and change.password_hash is UNSET:
+        return
+    told = {address for address in (seen.email, change.email) if isinstance(address, str)}
+    if refusal := await count_tries(conn, *((MAILS, address) for address in sorted(told))):
+        raise refusal
 
 
 async def _held(conn: Connection, tenant_id: UUID, user_id: UUID) -> Membership:

@@ -11,8 +11,10 @@ from tenants.domain.doers import Doer
 from tenants.domain.identifiers import new_id
 from tenants.domain.invitations import Invitation, InvitationStatus
 from tenants.domain.roles import Powers
+from tenants.domain.sign_in_limits import MAILS
 from tenants.domain.terms import Terms
 from tenants.domain.tokens import new_token, sha256_of
+from tenants.usecases.count_tries import count_tries
 from tenants.usecases.find_roles import find_roles
 from tenants.usecases.queue_mail import queue_mail
 from tenants.usecases.tell_deed import tell_deed
@@ -33,7 +35,8 @@ async def invite_member(
     """The invitation. In a platform transaction. It is the same whether the address has an account or not.
 
     Raises Conflict for whoever is in the tenant or is invited already, Forbidden for a role beyond the caller's own,
-    Invalid for one that there is none of.
+    Invalid for one that there is none of, TooManyRequests for an address that we wrote to too often: an invitation
+    can be withdrawn and sent again.
     """
     roles = await find_roles(conn, tenant_id, role)
     powers.refuse_role(role, roles[role])
@@ -53,6 +56,8 @@ async def invite_member(
         created_at=now,
         ended_at=None,
     )
+    if refusal := await count_tries(conn, (MAILS, email)):
+        raise refusal
     await store.invitations.withdraw_late(conn, tenant_id, email, now)
     if not await store.invitations.insert_invitation(conn, tenant_id, invitation):
         raise Conflict("An invitation to this address is open.", code="already_invited")
