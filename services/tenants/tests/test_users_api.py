@@ -449,6 +449,18 @@ async def test_of_two_owners_who_leave_at_once_one_stays(start: Any, how: str) -
             assert await store.memberships.count_other_owners(conn, tenant.tenant_id, uuid4()) == 1
 
 
+async def test_an_owner_who_was_shut_out_everywhere_is_none_to_count_on(start: Any) -> None:
+    tenants = await start()
+    staff = await staff_of(tenants.db, await a_tenant(tenants.db))
+    out = await a_user(tenants.db, "out@example.com", status=UserStatus.SUSPENDED)
+    await a_member(tenants.db, out, staff.tenant)
+    path = f"/users/{staff.owner.id}"
+    refused = await at_work(tenants, staff.owner, staff.tenant, "DELETE", path)
+    assert (refused.status_code, refused.json()["code"]) == (409, "last_owner")
+    gone = await at_work(tenants, staff.owner, staff.tenant, "DELETE", f"/users/{out.id}")
+    assert gone.status_code == 200
+
+
 async def test_who_is_taken_out_is_out_at_once_and_keeps_their_account(start: Any) -> None:
     tenants = await start()
     staff = await staff_of(tenants.db, await a_tenant(tenants.db))

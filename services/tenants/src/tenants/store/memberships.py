@@ -172,14 +172,16 @@ async def lock_owners(conn: Connection, tenant_id: UUID) -> None:
 
 
 async def count_other_owners(conn: Connection, tenant_id: UUID, user_id: UUID) -> int:
-    """How many active owners the tenant has beside the person, without those who are about to be erased.
+    """How many active owners the tenant has beside the person, without who was shut out everywhere or is being erased.
 
-    After `lock_owners`, in a statement of its own: it sees what was committed while that one waited.
+    For a platform transaction, after `lock_owners`, in a statement of its own: it sees what was committed while that
+    one waited.
     """
     count: int = await conn.fetchval(
         """
-        SELECT count(*) FROM memberships m
+        SELECT count(*) FROM memberships m JOIN users u ON u.id = m.user_id
         WHERE m.tenant_id = $1 AND m.role = 'owner' AND m.status = 'active' AND m.user_id <> $2
+          AND u.status IN ('active', 'pending')
           AND NOT EXISTS (SELECT FROM privacy_requests p WHERE p.tenant_id = m.tenant_id AND p.user_id = m.user_id
                                                            AND p.kind = 'erasure' AND p.status = 'running')
         """,
