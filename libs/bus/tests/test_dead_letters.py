@@ -9,11 +9,12 @@ import msgspec
 import pytest
 from aiormq.abc import AbstractChannel
 
+from bus import deliveries
 from bus.connection import Broker
 from bus.consumer import Consumer, Handler, event_consumer
 from bus.dead_letters import Selection, collector, discard, insert, list_letters, replay, show
 from bus.envelope import Envelope, encode_event
-from bus.messages import Incoming
+from bus.messages import Incoming, message_key
 from bus.outbox import TOMBSTONE, Connection, erase_body
 from contracts.errors import Invalid, NotFound
 from contracts.mailer import EmailSent
@@ -84,6 +85,30 @@ async def test_a_replayed_poison_has_its_effect_once_after_the_fix(
     await eventually(lambda: database.value("SELECT count(*) = 10 FROM effects"))
     rows = await database.platform.fetch("SELECT id FROM effects")
     assert sorted(row["id"] for row in rows) == sorted(map(str, ids))
+
+
+async def test_a_replayed_letter_is_rid_of_the_deaths_that_it_was_buried_for(
+    database: BusDatabase, broker: Broker, background: Background, channel: AbstractChannel, unique_name: str
+) -> None:
+    """The process that buried it may have died before it put the message down: then the count is still there."""
+
+    async def handle(messages: Sequence[Incoming]) -> None:
+        async with database.transaction(None) as conn:
+            await conn.executemany("INSERT INTO effects (id) VALUES ($1)", [(one.body.decode(),) for one in messages])
+
+    background.consumer(database, broker, Consumer(queue=unique_name, handle=handle))
+    await eventually(lambda: queue_exists(channel, unique_name))
+    background.consumer(database, broker, collector(unique_name, database.transaction))
+    letters = {"named": b"a", None: b"b"}
+    async with database.platform.acquire() as conn:
+        await insert(
+            conn, unique_name, [dead(queue=unique_name, message_id=name, body=body) for name, body in letters.items()]
+        )
+        keys = [message_key(name, body) for name, body in letters.items()]
+        await deliveries.begin(conn, unique_name, keys)
+        await conn.execute("UPDATE deliveries SET deaths = 3, holder_pid = NULL")
+        assert len((await replay(conn, broker, Selection(), actor="ana")).sent) == 2
+    await eventually(lambda: database.value("SELECT count(*) = 2 FROM effects"))
 
 
 async def queue_exists(channel: AbstractChannel, queue: str) -> bool:

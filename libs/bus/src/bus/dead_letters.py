@@ -20,6 +20,7 @@ from bus.messages import (
     STACK_HEADER,
     Incoming,
     Outgoing,
+    message_key,
 )
 from bus.outbox import Connection
 from bus.settlement import Consumer, Transaction
@@ -161,8 +162,8 @@ async def replay(
 ) -> Replayed:
     """Sends the selected open letters to their queues again, under their own message ids, and notes who did it.
 
-    Attempts count from nought again. Erased letters are left out. Dying in the middle may send up to a hundred twice;
-    the inbox drops those. To see what it would do, ask `list_letters`.
+    Attempts and deaths count from nought again. Erased letters are left out. Dying in the middle may send up to a
+    hundred twice; the inbox drops those. To see what it would do, ask `list_letters`.
     """
     wanted = [letter.id for letter in await list_letters(conn, _open(selection))]
     sent: list[UUID] = []
@@ -177,6 +178,10 @@ async def replay(
                 """,
                 wanted[start : start + step],
             )
+            for queue in sorted({row["queue"] for row in rows}):
+                # A process that died as it buried the message left it in hand, and the count that buried it.
+                keys = [message_key(row["message_id"], row["body"]) for row in rows if row["queue"] == queue]
+                await deliveries.forget(conn, queue, keys)
             outcomes = await broker.publish_batch([_message(row) for row in rows])
             confirmed = [row["id"] for row, outcome in zip(rows, outcomes, strict=True) if outcome is None]
             failed |= {row["id"]: outcome for row, outcome in zip(rows, outcomes, strict=True) if outcome is not None}

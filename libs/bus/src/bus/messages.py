@@ -66,12 +66,11 @@ def incoming(queue: str, delivered: DeliveredMessage) -> Incoming:
     properties = delivered.header.properties
     headers = dict(properties.headers or {})
     attempts = headers.get(ATTEMPTS_HEADER)
-    named = b"id:" + properties.message_id.encode() if properties.message_id else b"body:" + delivered.body
     return Incoming(
         queue=queue,
         body=delivered.body,
         delivery_tag=delivered.delivery_tag or 0,
-        key=hashlib.sha256(named).digest(),
+        key=message_key(properties.message_id, delivered.body),
         attempts=min(max(attempts, 0), _COUNT_CAP) if type(attempts) is int else 0,
         message_id=properties.message_id or None,
         content_type=properties.content_type,
@@ -80,6 +79,11 @@ def incoming(queue: str, delivered: DeliveredMessage) -> Incoming:
         headers=headers,
         unreadable=properties.user_id == "",
     )
+
+
+def message_key(message_id: str | None, body: bytes) -> bytes:
+    """What names a message in `deliveries`."""
+    return hashlib.sha256(b"id:" + message_id.encode() if message_id else b"body:" + body).digest()
 
 
 def forwarded(message: Incoming, routing_key: str, headers: dict[str, Any]) -> Outgoing:
