@@ -7,6 +7,7 @@ import sys
 from uuid import UUID
 
 import asyncpg
+import pytest
 
 from chassis.db import Database, transaction
 from chassis.secrets import SecretBox
@@ -25,7 +26,7 @@ CREATE TABLE email_templates (
     "createdAt" timestamp DEFAULT now());
 """
 ACTIVE, SECOND, PORTLESS = (UUID(int=n + 1) for n in range(3))
-WELCOME, RECEIPT, PARTIAL = (UUID(int=n + 11) for n in range(3))
+WELCOME, RECEIPT, PARTIAL, TORN = (UUID(int=n + 11) for n in range(4))
 
 
 async def fill(url: str) -> None:
@@ -42,6 +43,7 @@ async def fill(url: str) -> None:
             [
                 (WELCOME, "welcome", "Olá {{name}}", "<p>{{#if plan}}{{plan.name}}{{/if}}</p>", ["name"]),
                 (RECEIPT, "receipt", "Recibo", "{{#each items}}<li>{{this}}</li>{{/each}}", ["items"]),
+                (TORN, "wel\ncome", "x", "y", []),
                 (PARTIAL, "partial", "x", "<p>\n  {{> footer}}</p>", None),
             ],
         )
@@ -67,7 +69,7 @@ async def test_rows_are_copied_once_and_every_refusal_is_told(
     first = command()
     assert first.returncode == 1, first.stderr
     lines = first.stdout.splitlines()
-    assert lines[-1] == "6 rows, 2 refused"
+    assert lines[-1] == "7 rows, 3 refused"
     assert f"taken    email_settings {ACTIVE}" in lines
     assert f"taken    email_settings {SECOND} not active here: another row is" in lines
     [portless] = [line for line in lines if str(PORTLESS) in line]
@@ -76,6 +78,8 @@ async def test_rows_are_copied_once_and_every_refusal_is_told(
     assert f"taken    email_templates {WELCOME} in place of the default" in lines
     [partial] = [line for line in lines if str(PARTIAL) in line]
     assert "line 2, column" in partial
+    [torn] = [line for line in lines if str(TORN) in line]
+    assert "slug" in torn
     assert "s3cret" not in first.stdout + first.stderr
 
     second = command()
@@ -113,14 +117,34 @@ async def test_rows_are_copied_once_and_every_refusal_is_told(
     assert not [word for word in ("s3cret", "mq.example.com", "jobs@") if word in str(records)]
 
 
-def run(*arguments: str, env: dict[str, str]) -> int:
-    return subprocess.run(
-        [sys.executable, "-m", "mailer.app", *arguments], env=os.environ | env, capture_output=True, timeout=60
-    ).returncode
+@pytest.mark.parametrize(
+    ("tables", "code", "said"),
+    [
+        ("CREATE TABLE users (id int)", 2, "neither email_settings nor email_templates"),
+        ("CREATE TABLE email_settings (x int); INSERT INTO email_settings VALUES (1)", 1, "1 rows, 1 refused"),
+        ("CREATE VIEW email_templates AS SELECT 1 / 0 AS id", 2, "division by zero"),
+    ],
+    ids=["another-database", "without-an-id", "not-readable"],
+)
+async def test_a_database_of_another_shape_is_told_in_a_line(
+    database_url: str, service_env: ServiceEnv, tables: str, code: int, said: str
+) -> None:
+    conn = await asyncpg.connect(database_url)
+    await conn.execute(tables)
+    await conn.close()
+    done = ran("import-gohorse", database_url, env=await service_env("mailer"))
+    assert done.returncode == code, done.stderr
+    assert said in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def ran(*arguments: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "mailer.app", *arguments]
+    return subprocess.run(command, env=os.environ | env, capture_output=True, text=True, timeout=60)
 
 
 async def test_bad_usage_and_a_silent_database_exit_with_2(service_env: ServiceEnv) -> None:
     env = await service_env("mailer")
-    assert run(env=env) == 2
-    assert run("import-gohorse", "postgres://127.0.0.1:1/none", env=env) == 2
-    assert run("import-gohorse", "postgres://127.0.0.1:1/none", "not-a-uuid", env=env) == 2
+    assert ran(env=env).returncode == 2
+    assert ran("import-gohorse", "postgres://127.0.0.1:1/none", env=env).returncode == 2
+    assert ran("import-gohorse", "postgres://127.0.0.1:1/none", "not-a-uuid", env=env).returncode == 2

@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 
 from contracts.errors import FieldError, Invalid
-from mailer.domain.addresses import parse_recipient
+from mailer.domain.addresses import has_controls, parse_recipient
 from mailer.domain.email_settings import EmailSettings, check_smtp_host
 from mailer.domain.email_templates import EmailTemplate
 from mailer.domain.handlebars import translate
@@ -81,8 +81,8 @@ def read_template(row: Mapping[str, Any], tenant_id: UUID, locale: str, now: dat
     Raises Invalid with the reason why it cannot be taken: for Handlebars that has no translation, its line and column.
     """
     found = _converted(row, _Template)
-    if not found.slug.strip() or len(found.slug) > 200:
-        raise _refused("slug", "is empty or too long")
+    if not found.slug.strip() or len(found.slug) > 200 or has_controls(found.slug):
+        raise _refused("slug", "is empty, too long or has a control character: no job could name it")
     variables = _declared(found)
     prepared = prepare(found.subject, found.body_html, variables, "handlebars")
     return EmailTemplate(
