@@ -384,8 +384,15 @@ async def test_an_error_of_the_template_quotes_no_variable(renderer: Renderer) -
     assert "SECRET" not in failure.value.detail
 
 
+@pytest.mark.parametrize("body", ["{{ x|items }}", "{{ x|batch(2) }}", "{% for a in x %}{{ loop }}{% endfor %}"])
+async def test_what_is_no_plain_data_is_not_printed(body: str, renderer: Renderer) -> None:
+    """Its text is the address of an object in our memory, and nothing that a reader should get by mail."""
+    with pytest.raises(Invalid, match="the template fails with this data: SecurityError"):
+        await renderer.render(jinja(body, {"x": {"a": 1}}))
+
+
 async def test_output_is_bounded(renderer: Renderer) -> None:
-    with pytest.raises(Invalid):
+    with pytest.raises(Invalid, match="prints over 2097152 characters"):
         await renderer.render(unsaved("{% for a in x %}{{ a }}{% endfor %}", {"x": ["a" * 1024 * 1024] * 3}))
 
 

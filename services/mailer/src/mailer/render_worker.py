@@ -88,6 +88,8 @@ class Compiled:
         try:
             subject, html = _bounded(self.subject, data), _bounded(self.body, data)
         except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+            if not self.missing and isinstance(error, _TooLong):
+                return Reply(refusal=f"the template prints over {OUTPUT_CHARS} characters")
             if not self.missing:
                 # The message could quote a variable's value, which may be secret.
                 return Reply(refusal=f"the template fails with this data: {type(error).__name__}")
@@ -113,7 +115,7 @@ def _is_there(variables: Any, chain: str) -> bool:
 
 
 class _TooLong(TemplateError):
-    pass
+    """What it printed passes the bound; its name would say nothing to a template's author."""
 
 
 def _bounded(template: Template, data: dict[str, Any]) -> str:

@@ -242,7 +242,11 @@ def _problem(node: nodes.Node, handlebars: bool) -> str | None:
 
 
 def _finalize(value: Any) -> Any:
-    return "" if value is None else value
+    if value is None:
+        return ""
+    if isinstance(value, Iterator | LoopContext):  # `{{ x|items }}`, `{{ loop }}`: their text is a memory address
+        raise SecurityError("only plain data can be printed")
+    return value
 
 
 _PARSER = Environment(autoescape=True)
