@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import csv
 import io
+import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -277,6 +278,29 @@ async def test_over_http(start: Start, tenant: UUID) -> None:
     assert (await tenants.call("GET", "/audit", uuid4(), "audit:read")).json()["data"] == []
     for bad in ("?before=0", "?limit=0", "?since=yesterday", "?color=red", "?target=%00"):
         assert (await tenants.call("GET", f"/audit{bad}", tenant, "audit:read")).status_code in (400, 422), bad
+
+
+async def test_a_time_without_a_zone_is_in_utc_wherever_the_service_runs(
+    start: Start, tenant: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tenants = await start()
+    async with transaction(tenants.db, tenant) as conn:
+        await tell(conn, record(tenant), tenant_id=tenant, aggregate_id=tenant)
+
+    async def found(query: str) -> list[Any]:
+        entries: list[Any] = (await tenants.call("GET", f"/audit{query}", tenant, "audit:read")).json()["data"]
+        return entries
+
+    await until(lambda: found(""))
+    monkeypatch.setenv("TZ", "America/Sao_Paulo")
+    time.tzset()
+    try:
+        assert len(await found("?since=2026-05-04T11:59:00&until=2026-05-04T12:01:00")) == 1
+        assert await found("?since=2026-05-04T12:01:00") == []
+        assert await found("?until=2026-05-04T11:59:00") == []
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_whichever_service_tells_a_record_is_listened_to(box: SecretBox) -> None:

@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import AsyncIterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -67,7 +67,7 @@ async def list_audit(
     before: BeforeSeq = None,
     limit: Limit = 50,
 ) -> Entries:
-    """The tenant's audit log, newest first, perhaps narrowed."""
+    """The tenant's audit log, newest first, perhaps narrowed. A time without a zone is in UTC."""
     tenant_id = tenant_of(identity)
     async with transaction(db, tenant_id) as conn:
         entries = await store.audit.list_entries(
@@ -78,8 +78,8 @@ async def list_audit(
             action=action,
             actor_id=actor,
             target_id=target,
-            since=since,
-            until=until,
+            since=_in_utc(since),
+            until=_in_utc(until),
         )
         personal = await open_entries(conn, tenant_id, entries[:limit], box=box)
     return Entries(
@@ -148,6 +148,11 @@ async def list_audit_logs(
         for entry, opened in zip(shown, personal, strict=True)
     ]
     return {"success": True, "data": {"logs": logs, "page": page, "limit": limit}}
+
+
+def _in_utc(at: datetime | None) -> datetime | None:
+    """As it is, and not in the time of the machine that the service runs on, which the driver would take it for."""
+    return at if at is None or at.tzinfo is not None else at.replace(tzinfo=UTC)
 
 
 def _view(entry: AuditEntry, personal: dict[str, Any]) -> EntryView:
