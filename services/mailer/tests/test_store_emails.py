@@ -182,6 +182,7 @@ async def test_the_log_is_filtered_and_paged(db: Database, tenant: UUID, make_ma
     assert await ids(Filter(), before=mails[4].id) == [3, 2, 1, 0]
     assert await ids(Filter(status=Status.SENT)) == []
     assert await ids(Filter(status=Status.QUEUED, to_email="u1@example.com")) == [5, 3, 1]
+    assert await ids(Filter(to_email="U1@Example.com")) == [5, 3, 1]
     assert await ids(Filter(template="t2")) == [2]
     assert await ids(Filter(since=old + timedelta(hours=2), until=old + timedelta(hours=4))) == [3, 2]
 

@@ -23,7 +23,7 @@ async def list_emails(
         FROM emails
         WHERE tenant_id = $1
           AND ($2::text IS NULL OR status = $2)
-          AND ($3::text IS NULL OR to_email = $3)
+          AND ($3::text IS NULL OR lower(to_email) = lower($3))
           AND ($4::text IS NULL OR template = $4)
           AND ($5::uuid IS NULL OR id >= $5)
           AND ($6::uuid IS NULL OR id < $6)
