@@ -12,6 +12,7 @@ from urllib.parse import parse_qs
 from chassis.clock import utc_now
 from testkit.fake_hooks import Delivery, HookFaults, HookQueue, Hooks
 from testkit.fake_http import Answer, FakeServer, Request
+from testkit.fake_pagbank import reversals
 from testkit.fake_pagbank.page import checkout_page
 from testkit.fake_pagbank.refusals import Refusal
 from testkit.fake_pagbank.routes import Api
@@ -112,17 +113,17 @@ class FakePagBank:
         """Somebody refunds the order's paid charge in PagBank's own interface."""
         charge = next(one for one in self.world.order(order_id)["charges"] if one["status"] == "PAID")
         summary = charge["amount"]["summary"]
-        self.world.cancel(charge["id"], amount_cents or summary["paid"] - summary["refunded"])
+        reversals.cancel(self.world, charge["id"], amount_cents or summary["paid"] - summary["refunded"])
 
     def finish_refunds(self, order_id: str) -> None:
         """What `world.refunds_wait` has kept of the order's paid charge goes back."""
         charge = next(one for one in self.world.order(order_id)["charges"] if one["id"] in self.world.waiting)
-        self.world.finish_refunds(charge["id"])
+        reversals.finish_refunds(self.world, charge["id"])
 
     def fail_refund(self, order_id: str, amount_cents: int | None = None) -> None:
         """The payer's bank returns that much of what was refunded, or all of it."""
         charge = next(one for one in self.world.order(order_id)["charges"] if one["amount"]["summary"]["refunded"])
-        self.world.fail_refund(charge["id"], amount_cents or charge["amount"]["summary"]["refunded"])
+        reversals.fail_refund(self.world, charge["id"], amount_cents or charge["amount"]["summary"]["refunded"])
 
     def expire_checkout(self, checkout_id: str) -> None:
         """Nobody paid a checkout in time."""

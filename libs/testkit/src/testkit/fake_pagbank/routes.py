@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from testkit.fake_http import Answer, Request
+from testkit.fake_pagbank import reversals
 from testkit.fake_pagbank.refusals import Refusal, invalid, missing, not_found
 from testkit.fake_pagbank.world import Object, World
 
@@ -72,7 +73,7 @@ class Api:
             case "POST", ["charges", charge_id, "cancel"]:
                 amount = _body(request).get("amount")
                 value = amount.get("value") if isinstance(amount, dict) else None
-                return world.cancel(charge_id, _cents(value, "amount.value"), key)
+                return reversals.cancel(world, charge_id, _cents(value, "amount.value"), key)
             case "POST", ["checkouts"]:
                 return world.add_checkout(_checkout(_body(request)))
             case "GET", ["checkouts", checkout_id]:

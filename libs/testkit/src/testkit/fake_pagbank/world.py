@@ -179,44 +179,6 @@ class World:
         checkout["status"] = "INACTIVE"
         return checkout
 
-    def cancel(self, charge_id: str, amount_cents: int, key: str | None = None) -> Object:
-        """Withdraws a waiting charge, or gives back some or all of a paid one."""
-        charge, order = self.charge(charge_id)
-        amount = charge["amount"]
-        if charge["status"] in ("CANCELED", "DECLINED"):
-            raise refused("charge_cannot_be_canceled")
-        summary = amount.setdefault("summary", {"total": amount["value"], "paid": 0, "refunded": 0})
-        if charge["status"] == "PAID":
-            under_way = self.waiting.get(charge_id, 0)
-            if not 0 < amount_cents <= summary["paid"] - summary["refunded"] - under_way:
-                raise refused("invalid_refund_amount")
-            self.count("refund", key)
-            if self.refunds_wait:
-                self.waiting[charge_id] = under_way + amount_cents
-                return charge
-            summary["refunded"] += amount_cents
-            if summary["refunded"] < summary["paid"]:
-                self.notify(order)
-                return charge
-        charge["status"] = "CANCELED"
-        self.notify(order)
-        return charge
-
-    def finish_refunds(self, charge_id: str) -> None:
-        """What `refunds_wait` has kept goes back."""
-        charge, order = self.charge(charge_id)
-        summary = charge["amount"]["summary"]
-        summary["refunded"] += self.waiting.pop(charge_id)
-        charge["status"] = "CANCELED" if summary["refunded"] == summary["paid"] else "PAID"
-        self.notify(order)
-
-    def fail_refund(self, charge_id: str, amount_cents: int) -> None:
-        """So much of what was given back was not taken: the charge has it again."""
-        charge, order = self.charge(charge_id)
-        charge["amount"]["summary"]["refunded"] -= amount_cents
-        charge["status"] = "PAID"
-        self.notify(order)
-
     def notify(self, order: Object) -> None:
         """Tells the order's addresses how it is now."""
         self.emit(order, order.get("notification_urls", []))
