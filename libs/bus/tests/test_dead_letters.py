@@ -12,7 +12,7 @@ from aiormq.abc import AbstractChannel
 from bus import deliveries
 from bus.connection import Broker
 from bus.consumer import Consumer, Handler, event_consumer
-from bus.dead_letters import Selection, collector, discard, insert, list_letters, replay, show
+from bus.dead_letters import Selection, collector, discard, insert, list_letters, purge, replay, show
 from bus.envelope import Envelope, encode_event
 from bus.messages import Incoming, message_key
 from bus.outbox import TOMBSTONE, Connection, erase_body
@@ -189,6 +189,21 @@ async def test_whatever_a_message_holds_is_kept(database: BusDatabase) -> None:
     assert letter.message_id == "nul\ufffdid"
     assert content.body == body
     assert content.headers["nul"] == "a\ufffdb"
+
+
+async def test_a_letter_is_forgotten_a_month_after_it_was_closed(database: BusDatabase) -> None:
+    async with database.platform.acquire() as conn:
+        await insert(conn, "q", [dead(body=body) for body in (b"open", b"closed", b"long closed")])
+        await conn.execute("UPDATE dead_letters SET died_at = died_at - interval '90 days'")
+        await conn.execute(
+            "UPDATE dead_letters SET resolution = 'discarded', resolved_by = 'ana', resolved_at = now()"
+            " WHERE body <> 'open'"
+        )
+        await conn.execute(
+            "UPDATE dead_letters SET resolved_at = now() - interval '31 days' WHERE body = 'long closed'"
+        )
+        assert await purge(conn) == 1
+        assert {bytes(row["body"]) for row in await conn.fetch("SELECT body FROM dead_letters")} == {b"open", b"closed"}
 
 
 async def test_an_erased_letter_is_a_tombstone_and_is_not_replayed(

@@ -26,6 +26,29 @@ async def until(check: Callable[[], Awaitable[Any]], timeout_s: float = 60) -> A
     return found
 
 
+async def test_what_was_kept_for_long_enough_is_forgotten(start: Start, env: Env) -> None:
+    """Without any message that would bring it about, and without a broker."""
+    url = (await env())["DATABASE_URL"]
+    platform = (await start(ROLE="api", DATABASE_URL=url)).app.state.runtime.db.platform
+    await platform.execute(
+        "INSERT INTO inbox (consumer, message_id, received_at) VALUES ('a', 'old', now() - interval '31 days'),"
+        " ('a', 'young', now() - interval '29 days')"
+    )
+    await platform.execute(
+        "INSERT INTO deliveries (queue, message_key, started_at) VALUES ('q', 'old', now() - interval '2 days'),"
+        " ('q', 'young', now())"
+    )
+    await start(DATABASE_URL=url)
+
+    async def left() -> Any:
+        rows = await platform.fetch(
+            "SELECT message_id AS name FROM inbox UNION ALL SELECT encode(message_key, 'escape') FROM deliveries"
+        )
+        return [row["name"] for row in rows] == ["young", "young"]
+
+    await until(left)
+
+
 async def test_an_event_goes_round_in_one_trace(
     start: Start, amqp_url: str, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -10,7 +10,7 @@ from uuid import UUID, uuid5
 
 import msgspec
 
-from bus import deliveries, inbox
+from bus import deliveries
 from bus.connection import Broker
 from bus.envelope import decode_envelope
 from bus.messages import (
@@ -29,7 +29,6 @@ from contracts.errors import Malformed, NotFound
 
 _NAMESPACE: Final = UUID("5f1d6a0e-3c56-4a58-9f0f-6a1c2d9b7e44")
 _SENT_AT_ONCE: Final = 100
-_PURGE_EVERY_S: Final = 600.0
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,18 +82,11 @@ class Replayed(msgspec.Struct, frozen=True):
 
 
 def collector(queue: str, transaction: Transaction) -> Consumer:
-    """The consumer that moves the dead queue of `queue` into the table; now and then it forgets old inbox rows too."""
-    purge_at = 0.0
+    """The consumer that moves the dead queue of `queue` into the table."""
 
     async def handle(messages: Sequence[Incoming]) -> None:
-        nonlocal purge_at
         async with transaction(None) as conn:
             await insert(conn, queue, messages)
-        if asyncio.get_running_loop().time() >= purge_at:
-            purge_at = asyncio.get_running_loop().time() + _PURGE_EVERY_S
-            async with transaction(None) as conn:
-                await inbox.purge(conn)
-                await deliveries.purge(conn)
 
     return Consumer(queue=dead_queue(queue), handle=handle, terminal=True)
 
@@ -192,13 +184,24 @@ async def replay(
 
 
 async def discard(conn: Connection, selection: Selection, *, actor: str) -> list[UUID]:
-    """Closes the selected open letters and notes who did it; they stay in the table. Returns their ids."""
+    """Closes the selected open letters and notes who did it; they can be looked at for a month. Returns their ids."""
     wanted = [letter.id for letter in await list_letters(conn, _open(selection))]
     return await _resolve(conn, wanted, "discarded", actor)
 
 
 def _open(selection: Selection) -> Selection:
     return msgspec.structs.replace(selection, resolved=False)
+
+
+async def purge(conn: Connection) -> int:
+    """Forgets letters that were closed over a month ago, with what they carried. Returns how many, 1,000 at most."""
+    status = await conn.execute(
+        """
+        DELETE FROM dead_letters WHERE ctid = ANY (ARRAY(
+            SELECT ctid FROM dead_letters WHERE resolved_at < now() - interval '30 days' LIMIT 1000))
+        """
+    )
+    return int(status.rsplit(" ", 1)[1])
 
 
 async def _resolve(conn: Connection, ids: Sequence[UUID], resolution: str, actor: str) -> list[UUID]:

@@ -4,7 +4,6 @@ async def create(data: NewThing, request: StrictRequest, db: Database) -> Respon
     return await once(request, db, data, lambda connection: create_thing(connection, data))
 """
 
-import asyncio
 import contextlib
 import hashlib
 import re
@@ -18,15 +17,13 @@ import structlog
 from litestar import Response
 from litestar.serialization import encode_json
 
-from bus.failures import DATABASE_FAILED
 from chassis.body_guard import StrictRequest
 from chassis.db import Connection, Database, platform_transaction, transaction
 from chassis.identity import tenant_of
-from contracts.errors import Conflict, Invalid, Malformed, Unavailable
+from contracts.errors import Conflict, Invalid, Malformed
 
 KEY_HEADER = "Idempotency-Key"
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
-_PURGE_EVERY_S = 600.0
 
 Scope: TypeAlias = tuple[UUID, str, str, str, str]
 _log = structlog.get_logger("chassis.idempotency")
@@ -94,17 +91,6 @@ async def purge(db: Database) -> int:
         forgotten += count
         if not count:
             return forgotten
-
-
-async def purge_forever(db: Database, stopping: asyncio.Event) -> None:
-    """Purges every ten minutes until `stopping`; a database that is away is tried again the next time."""
-    while not stopping.is_set():
-        try:
-            await purge(db)
-        except (*DATABASE_FAILED, Unavailable) as error:
-            _log.warning("idempotency keys not purged", error=repr(error))
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stopping.wait(), _PURGE_EVERY_S)
 
 
 @contextlib.asynccontextmanager

@@ -19,8 +19,8 @@ from bus.relay import run_relay
 from chassis.clock import Clock
 from chassis.db import Connection, Database, platform_transaction, transaction
 from chassis.health import Health
-from chassis.idempotency import purge_forever
 from chassis.migrate import Migration, pending
+from chassis.retention import purge_forever
 from chassis.telemetry import Metrics
 from contracts.errors import Unavailable
 
