@@ -29,6 +29,12 @@ def test_the_tenants_service_signs_tokens_and_nothing_else() -> None:
     assert "INTERNAL_SIGNING_KEY" not in tenants.env
 
 
+def test_links_in_mails_lead_to_the_gateway_until_a_front_end_is_named() -> None:
+    for env, expected in (({}, "http://127.0.0.1:4001"), ({"FRONTEND_URL": "https://a.example"}, "https://a.example")):
+        tenants, _ = programs(["tenants"], PARTS, SECRETS, 4001, env)
+        assert tenants.env["FRONTEND_URL"] == expected
+
+
 def test_no_port_is_used_twice_and_taken_ones_are_left_alone() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         taken = other.getsockname()[1]

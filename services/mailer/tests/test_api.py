@@ -1,6 +1,8 @@
 """The service over HTTP: who may do what, what is stored, and what comes back."""
 
+import time
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -238,6 +240,29 @@ async def test_lists_are_read_page_by_page(start: Start, tenant: UUID) -> None:
         cursor = page["next_cursor"]
     assert seen == [f"u{n}@example.com" for n in range(5)]
     assert cursor is None
+
+
+async def test_a_time_without_a_zone_is_in_utc_wherever_the_service_runs(
+    start: Start, tenant: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mailer = await start()
+    await rows_of(mailer, tenant)
+    now = datetime.now(UTC).replace(tzinfo=None)
+    before, after = now - timedelta(minutes=10), now + timedelta(minutes=10)
+
+    async def count(**params: datetime) -> int:
+        named = {name: at.isoformat() for name, at in params.items()}
+        return len((await mailer.call("GET", "/emails", tenant, params=named)).json()["data"])
+
+    monkeypatch.setenv("TZ", "America/Sao_Paulo")
+    time.tzset()
+    try:
+        assert await count(since=before, until=after) == 1
+        assert await count(since=after) == 0
+        assert await count(until=before) == 0
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 @pytest.mark.parametrize(

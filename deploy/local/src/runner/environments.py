@@ -52,6 +52,7 @@ def programs(
     # Mail servers on this machine are the point here; elsewhere they would be a way into the private network.
     defaults = {"LOG_LEVEL": "warning", "DRAIN_WAIT_S": "0", "ALLOW_PRIVATE_SMTP": "true"}
     defaults["SENDER_EMAIL"] = "no-reply@backoffice.example"
+    defaults["FRONTEND_URL"] = f"http://{LOOPBACK}:{port}"  # the gateway has a page for each link in a mail
     inherited = {**defaults, **{name: value for name, value in env.items() if value}, **secrets, **local}
     inherited.pop("ROLE", None)
     shared = {"DATABASE_URL": parts.database_url, "AMQP_URL": parts.amqp_url, "SMTP_URL": parts.smtp_url}

@@ -10,6 +10,7 @@ from litestar.params import FromPath, FromQuery, QueryParameter
 
 from chassis.db import Database, transaction
 from chassis.identity import Identity, requires, tenant_of
+from chassis.moments import in_utc
 from mailer import store
 from mailer.api.pages import Cursor, Limit, Page, page_of, start_of
 from mailer.domain.emails import Email, Filter, Status
@@ -27,9 +28,9 @@ async def list_emails(
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Page[Email]:
-    """The delivery log, newest first, perhaps narrowed; secret variables are masked."""
+    """The delivery log, newest first, perhaps narrowed; secret variables are masked. Times without a zone are in UTC."""
     tenant_id = tenant_of(identity)
-    wanted = Filter(status=status, to_email=to, template=template, since=since, until=until)
+    wanted = Filter(status=status, to_email=to, template=template, since=in_utc(since), until=in_utc(until))
     async with transaction(db, tenant_id) as conn:
         rows = await store.emails.list_emails(conn, tenant_id, wanted, before=start_of(cursor), limit=limit + 1)
     return page_of(rows, rows, limit)

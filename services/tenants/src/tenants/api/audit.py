@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -15,6 +15,7 @@ from litestar.response import Stream
 
 from chassis.db import Database, transaction
 from chassis.identity import Identity, requires, tenant_of
+from chassis.moments import in_utc
 from chassis.secrets import SecretBox
 from tenants import store
 from tenants.domain.audit import AuditEntry
@@ -78,8 +79,8 @@ async def list_audit(
             action=action,
             actor_id=actor,
             target_id=target,
-            since=_in_utc(since),
-            until=_in_utc(until),
+            since=in_utc(since),
+            until=in_utc(until),
         )
         personal = await open_entries(conn, tenant_id, entries[:limit], box=box)
     return Entries(
@@ -148,11 +149,6 @@ async def list_audit_logs(
         for entry, opened in zip(shown, personal, strict=True)
     ]
     return {"success": True, "data": {"logs": logs, "page": page, "limit": limit}}
-
-
-def _in_utc(at: datetime | None) -> datetime | None:
-    """As it is, and not in the time of the machine that the service runs on, which the driver would take it for."""
-    return at if at is None or at.tzinfo is not None else at.replace(tzinfo=UTC)
 
 
 def _view(entry: AuditEntry, personal: dict[str, Any]) -> EntryView:
