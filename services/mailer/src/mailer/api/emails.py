@@ -28,7 +28,7 @@ async def list_emails(
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Page[Email]:
-    """The delivery log, newest first, perhaps narrowed; secret variables are masked. Times without a zone are in UTC."""
+    """The delivery log, newest first, perhaps narrowed; secret variables are masked. Times without zone are UTC."""
     tenant_id = tenant_of(identity)
     wanted = Filter(status=status, to_email=to, template=template, since=in_utc(since), until=in_utc(until))
     async with transaction(db, tenant_id) as conn:
