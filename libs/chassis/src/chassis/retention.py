@@ -28,8 +28,7 @@ async def purge_forever(db: Database, stopping: asyncio.Event) -> None:
 
 
 async def _purge(db: Database) -> None:
-    await idempotency.purge(db)
-    for purge in (inbox.purge, deliveries.purge, dead_letters.purge):
+    for purge in (idempotency.purge, inbox.purge, deliveries.purge, dead_letters.purge):
         while True:
             async with platform_transaction(db) as connection:
                 if not await purge(connection):
