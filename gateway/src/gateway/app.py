@@ -29,7 +29,7 @@ from gateway.policy import rows_of
 from gateway.rate_limit import RateLimit
 from gateway.routes import ROUTES
 from gateway.routes.row import Access, Row
-from gateway.server import EdgeHttp
+from gateway.server import edge_http
 from gateway.settings import GatewaySettings
 from gateway.tokens import Claims, TokenVerifier
 from gateway.upstream.pool import Limits, Upstream
@@ -105,7 +105,7 @@ def _assemble(settings: GatewaySettings, table: Mapping[str, tuple[Row, ...]]) -
         health=health,
         drain_wait_s=settings.drain_wait_s,
         shutdown_grace_s=settings.shutdown_grace_s,
-        http=EdgeHttp,
+        http=edge_http(),
     )
 
 

@@ -5,6 +5,8 @@ import math
 import time
 from typing import Any, Final
 
+import msgspec
+
 from contracts.errors import BadGateway, Malformed, TooLarge
 from gateway.refusals import RequestTimeout
 from gateway.upstream.connection import ClientGone, ConnectionFailed, Receive, UpstreamConnection
@@ -20,27 +22,15 @@ Headers = list[tuple[bytes, bytes]]
 Send = Any  # an ASGI send
 
 
-class Outgoing:
+class Outgoing(msgspec.Struct, frozen=True):
     """A request that may be sent: its head without framing, and what is known of its body."""
 
-    __slots__ = ("body_limit_bytes", "content_length", "has_body", "head", "method", "timeout_s")
-
-    def __init__(
-        self,
-        method: str,
-        head: bytes,
-        *,
-        has_body: bool,
-        content_length: int | None,
-        body_limit_bytes: int,
-        timeout_s: float,
-    ) -> None:
-        self.method = method
-        self.head = head
-        self.has_body = has_body
-        self.content_length = content_length
-        self.body_limit_bytes = body_limit_bytes
-        self.timeout_s = timeout_s
+    method: str
+    head: bytes
+    has_body: bool
+    content_length: int | None
+    body_limit_bytes: int
+    timeout_s: float
 
 
 async def fetch(upstream: Upstream, request: Outgoing, receive: Receive) -> UpstreamConnection:

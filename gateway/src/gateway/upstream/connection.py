@@ -86,6 +86,7 @@ class UpstreamConnection(asyncio.Protocol):
         "started_at",
         "status",
         "total_deadline",
+        "usable",
         "watcher",
     )
 
@@ -95,6 +96,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
         self._closed = False
+        self.usable = False  # whether a request may be written
         self._writable: asyncio.Future[None] | None = None
         self._paused_writing = False
         self.in_use = False
@@ -128,11 +130,6 @@ class UpstreamConnection(asyncio.Protocol):
 
     # The caller's side
 
-    @property
-    def usable(self) -> bool:
-        """Whether a request may be written."""
-        return not self._closed and self._transport is not None and not self._transport.is_closing()
-
     def begin(self, request: bytes, *, is_head: bool) -> None:
         """Take on a request, or its head when the body follows by `write`; `flush` writes it."""
         self._reset()
@@ -145,7 +142,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def flush(self) -> None:
         """Write what `begin` took on, if it is still to be written."""
-        if self._unsent and self._transport is not None and self.usable:
+        if self._unsent and self._transport is not None and not self._transport.is_closing():
             request, self._unsent = self._unsent, b""
             self._transport.write(request)
 
@@ -219,16 +216,22 @@ class UpstreamConnection(asyncio.Protocol):
         """Close at once: what is still unsent has no reader worth waiting for."""
         if not self._closed and self._transport is not None:
             self._closed = True
+            self.usable = False
             self._transport.abort()
 
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.usable = True
         self._transport = transport  # type: ignore[assignment]  # TCP transports are Transports
         self._transport.set_write_buffer_limits(high=HIGH_WATER_BYTES, low=LOW_WATER_BYTES)  # type: ignore[union-attr]
 
+    def eof_received(self) -> None:
+        self.usable = False
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._closed = True
+        self.usable = False
         if self.in_use and not self.complete and self.failure is None:
             if self._done and not self._framed and exc is None:
                 self.complete = True  # an answer without a length ends with its connection
