@@ -61,6 +61,7 @@ def gateway_environment(*, port: int, made: Secrets, upstreams: Mapping[str, str
         "INTERNAL_SIGNING_KEY": made.identities.private_key,
         "RATE_LIMIT_REQUESTS": "0",
         "RATE_LIMIT_ANONYMOUS_REQUESTS": "0",
+        "RATE_LIMIT_WEBHOOK_REQUESTS": "0",
         **{f"UPSTREAM_{name.upper().replace('-', '_')}": url for name, url in upstreams.items()},
     } | overrides
 

@@ -24,8 +24,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 async def main() -> int:
     """Run the chosen rows; returns 1 when any promise was broken."""
-    for client in ("aiormq", "aio_pika"):  # they tell of each connection that a row breaks on purpose
-        logging.getLogger(client).setLevel(logging.CRITICAL + 1)
+    # They tell of each connection that a row breaks, and of each answer that a fake keeps to itself, on purpose.
+    for library in ("aiormq", "aio_pika", "uvicorn.error"):
+        logging.getLogger(library).setLevel(logging.CRITICAL + 1)
     seed = int(os.environ.get("SEED") or random.SystemRandom().randrange(1_000_000))
     scale = float(os.environ.get("SCALE") or 0.1)
     only = os.environ.get("ONLY") or ""
