@@ -1,6 +1,7 @@
 """Consumers: every message ends as done, retried or dead; its effect is had once; nothing is counted unjustly."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -341,6 +342,27 @@ async def test_stopping_finishes_what_is_in_hand_and_gives_back_the_rest(
     assert finished == [b"0"]
     assert await count_of(channel, unique_name) == 4
     assert await database.value("SELECT count(*) FROM deliveries") == 0
+
+
+async def test_new_queues_are_attached_to_without_the_loss_of_a_connection(
+    database: BusDatabase, broker: Broker, background: Background, unique_name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each dead queue is declared from two sides; the broker may tell the second that it is there before it is."""
+    caplog.set_level(logging.INFO, "bus")
+
+    async def handle(messages: Sequence[Incoming]) -> None:
+        """Nothing comes."""
+
+    names = [f"{unique_name}-{number}" for number in range(8)]
+    for name in names:
+        background.consumer(database, broker, Consumer(queue=name, handle=handle))
+        background.consumer(database, broker, collector(name, database.transaction))
+
+    async def attached() -> bool:
+        return sum("attached" in line for line in caplog.messages) >= 2 * len(names)
+
+    await eventually(attached)
+    assert not [line for line in caplog.messages if "lost" in line]
 
 
 async def test_a_deleted_queue_is_made_and_consumed_again(

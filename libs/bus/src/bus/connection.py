@@ -35,6 +35,9 @@ class Broker:
         #: Exchanges of ours that returned a message: somebody has deleted their alternate, or its queue.
         self._doubtful: set[str] = set()
         self._opening = asyncio.Lock()
+        #: Held while queues are declared. RabbitMQ tells whoever declares a queue second that it is there before it is,
+        #: and takes the whole connection of whoever then consumes from it.
+        self.declaring = asyncio.Lock()
 
     @property
     def connected(self) -> bool:

@@ -108,7 +108,7 @@ async def run_consumer(
         while (connection := await _connection(broker, stop)) is not None:
             attached_at = asyncio.get_running_loop().time()
             settling = partial(Settlement, broker, consumer, transaction, signals, in_hand)
-            session = asyncio.create_task(_consume(connection, consumer, settling, stopping))
+            session = asyncio.create_task(_consume(broker, connection, consumer, settling, stopping))
             try:
                 await asyncio.wait({session, stop}, return_when=asyncio.FIRST_COMPLETED)
                 await asyncio.wait({session}, timeout=FINISH_WITHIN_S)
@@ -149,13 +149,15 @@ async def _connection(broker: Broker, stop: asyncio.Task[Any]) -> AbstractConnec
 
 
 async def _consume(
+    broker: Broker,
     connection: AbstractConnection,
     consumer: Consumer,
     settling: Callable[[AbstractChannel], Settlement],
     stopping: asyncio.Event,
 ) -> None:
     """One attachment: returns when `stopping` is set or the channel ends."""
-    await bounded(_declare(connection, consumer), ATTACH_TIMEOUT_S)
+    async with broker.declaring:
+        await bounded(_declare(connection, consumer), ATTACH_TIMEOUT_S)
     channel = await bounded(connection.channel(publisher_confirms=False), ATTACH_TIMEOUT_S)
     arrived: asyncio.Queue[DeliveredMessage | None] = asyncio.Queue()
     settlement = settling(channel)
