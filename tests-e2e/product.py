@@ -9,8 +9,8 @@ import json
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default as modern
@@ -126,6 +126,30 @@ class Product:
             with contextlib.suppress(TimeoutError):
                 await one.stop()
         await self._stack.aclose()
+
+    @asynccontextmanager
+    async def second_billing(self) -> AsyncIterator[None]:
+        """Another instance of billing, behind a gateway of its own: meanwhile Stripe's webhooks go to both."""
+
+        def another(name: str, **own: str) -> Supervised:
+            ports = {"PORT": str(free_port()), "METRICS_PORT": str(free_port())}
+            environment = {**self.running[name].environment, **ports, **own}
+            label = f"product-{name}-2"
+            return served(name, environment, log=self.rig.directory / f"{label}.log", name=label, test_build=True)
+
+        billing = another("billing")
+        gateway = another("gateway", UPSTREAM_BILLING=billing.url)
+        urls = self.stripe.sender.urls
+        try:
+            for one in (billing, gateway):
+                await one.start()
+                await one.ready(timeout_s=60)
+            urls.append(f"{gateway.url}/stripe/webhook")
+            yield
+        finally:
+            del urls[1:]
+            await gateway.stop()
+            await billing.stop()
 
     def client(self, token: str | None = None, **headers: str) -> httpx.AsyncClient:
         """A client of the gateway, signed in with a token or not at all."""

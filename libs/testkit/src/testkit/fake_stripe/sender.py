@@ -73,8 +73,8 @@ class Sender:
         return body, headers
 
     async def deliver(self, event: Object) -> list[int | None]:
-        """Sends it now, once to each URL; the answers' statuses."""
-        return [await self._post(event, url) for url in self.urls]
+        """Sends it now, once to each URL, to all at the same time; the answers' statuses."""
+        return await asyncio.gather(*(self._post(event, url) for url in self.urls))
 
     async def release(self, *, newest_first: bool = False) -> None:
         """Sends what was held, once each."""
