@@ -12,6 +12,7 @@ import asyncpg
 from bus.connection import Broker
 from bus.consumer import Consumer, Incoming, run_consumer
 from bus.dead_letters import collector
+from bus.inbox import first_time
 from bus.outbox import Connection
 
 
@@ -28,7 +29,9 @@ async def main(database_url: str, amqp_url: str, queue: str) -> None:
             for message in messages:
                 if message.body == b"kill":
                     os._exit(9)
-                await conn.execute("INSERT INTO effects (id) VALUES ($1)", message.message_id)
+                # What was acknowledged a moment before a death may come again.
+                if await first_time(conn, queue, message.message_id or ""):
+                    await conn.execute("INSERT INTO effects (id) VALUES ($1)", message.message_id)
 
     broker = Broker(amqp_url)
     await broker.start()

@@ -1,6 +1,7 @@
 """Templates cannot escape, cannot exhaust, and cannot disturb each other."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import time
@@ -247,6 +248,12 @@ async def test_memory_is_bounded_and_the_reason_is_said(renderer: Renderer) -> N
         await renderer.render(unsaved(body, {}))
 
 
+def kill_workers(renderer: Renderer) -> None:
+    for pid in workers_of(renderer):
+        with contextlib.suppress(ProcessLookupError):  # gone already, and not yet noticed
+            os.kill(pid, signal.SIGKILL)
+
+
 def workers_of(renderer: Renderer) -> list[int]:
     lanes = renderer._lanes
     return [lane._process.pid for lane in lanes if lane._process is not None and lane._process.returncode is None]
@@ -257,12 +264,10 @@ async def test_a_worker_that_dies_is_replaced_and_no_mail_is_lost(renderer: Rend
     for _ in range(3):
         rendering = asyncio.ensure_future(renderer.render_many([INNOCENT] * 500))
         await asyncio.sleep(0.01)
-        for pid in workers_of(renderer):
-            os.kill(pid, signal.SIGKILL)
+        kill_workers(renderer)
         outcomes = await rendering
         assert all(isinstance(outcome, Rendered) for outcome in outcomes)
-    for pid in workers_of(renderer):
-        os.kill(pid, signal.SIGKILL)
+    kill_workers(renderer)
     await asyncio.sleep(0.05)
     assert (await renderer.render(INNOCENT)).html == "<p>Ana</p>"
 
